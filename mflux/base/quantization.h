@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The packed formats of MLX: what a quantized matrix looks like on disk.
+//
+//   X.weight  U32 [rows, columns * bits / 32]   codes, little-endian bit stream along the row
+//   X.scales  [rows, columns / group_size]      affine: the model's float dtype; fp modes: U8 (E8M0 or E4M3)
+//   X.biases  [rows, columns / group_size]      affine only
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "mflux/base/tensor.h"
+
+namespace mflux {
+
+enum class QuantMode : uint8_t { affine, mxfp4, mxfp8, nvfp4 };
+
+std::string_view quant_mode_name(QuantMode mode);
+std::optional<QuantMode> parse_quant_mode(std::string_view name);
+
+struct QuantFormat {
+  QuantMode mode = QuantMode::affine;
+  int bits = 8;         // affine: 2, 3, 4, 5, 6, 8; the fp modes fix it
+  int group_size = 64;  // weights per scale along a row; affine: 32, 64, 128; the fp modes fix it
+
+  bool operator==(const QuantFormat&) const = default;
+  bool has_biases() const { return mode == QuantMode::affine; }
+  bool fits(uint64_t columns) const;                // is `columns` a whole number of groups and words
+  uint64_t packed_columns(uint64_t columns) const;  // uint32 words in a row
+  uint64_t groups(uint64_t columns) const;          // scales in a row
+};
+
+// The format that MLX knows for these numbers, or a usage Error that lists what is possible.
+// bits / group_size = none: the mode's own (affine: 8 and 64).
+QuantFormat make_quant_format(QuantMode mode, std::optional<int> bits, std::optional<int> group_size);
+
+std::string to_string(const QuantFormat& format);  // "8-bit affine, group 64"
+
+}  // namespace mflux

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The sums behind the receipt, in a fixed order, so that every CPU and thread count gives the same bits.
+//
+// Element j of a row goes to lane j % 16 (float32, fused multiply-add, ascending j); at the end of the row the 16
+// lanes are added in ascending order in float64; rows are added in ascending order in float64.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace mflux::kernels {
+
+// Sum of a[i] * b[i] over a [rows, columns] matrix. dot(a, a) is the squared norm.
+double dot(std::span<const float> a, std::span<const float> b, uint64_t rows, uint64_t columns);
+
+struct ErrorSums {
+  double error_sq = 0;   // sum of (stored - exact)^2
+  double exact_sq = 0;   // sum of exact^2
+  double max_error = 0;  // largest |stored - exact|
+};
+
+// What storing did to `exact`; error[i] = stored[i] - exact[i] is written for further dot products.
+ErrorSums storage_error(
+    std::span<const float> exact,
+    std::span<const float> stored,
+    uint64_t rows,
+    uint64_t columns,
+    std::span<float> error);
+
+}  // namespace mflux::kernels

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// What a model family is, as tables, and the one function that turns headers in any naming into the tensors to write.
+//
+// Canonical names are those of diffusers / transformers. Every other naming is told as rows of canonical tensors, so
+// that fused layers, split layers and swapped halves are the same thing: a list of row ranges.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/base/quantization.h"
+#include "mflux/base/tensor.h"
+#include "mflux/lora/target.h"
+
+namespace mflux::models {
+
+// Whose names and layouts a set of tensors uses.
+enum class Naming : uint8_t {
+  diffusers,  // the Hugging Face folder
+  mflux,      // a folder saved by Python's mflux or by us
+  original,   // one file: BFL's names for FLUX, ComfyUI prefixes
+};
+
+struct Family;  // the tables; see flux/tables.cpp and qwen/tables.cpp
+
+const Family* find_family(std::string_view name);  // "flux", "qwen"; none if unknown
+std::string_view family_name(const Family& family);
+std::string_view family_title(const Family& family);  // for people: "FLUX.1", "Qwen-Image"
+
+// One component as found: its tensors in file order, whatever the naming. A packed matrix is one entry with its
+// logical (unpacked) shape and the dtype of its scales.
+struct SourceComponent {
+  std::string name;    // folder name: "transformer", "text_encoder", ...; "" for a single file
+  std::string config;  // text of config.json; "" if there is none
+  bool saved_by_mflux = false;  // its metadata holds quantization_level or mflux_version
+  struct Tensor {
+    std::string name;
+    TensorSpec spec;
+    bool packed = false;
+  };
+  std::vector<Tensor> tensors;
+};
+
+struct Identified {
+  const Family* family = nullptr;
+  Naming naming = Naming::diffusers;
+};
+
+// Decides by config.json's class name and by tensor names, never by the folder's name. `asked`: --base-model's family
+// or none. Throws Error naming what was found if nothing fits, or if it is not the family asked for.
+Identified identify(const std::vector<SourceComponent>& components, const Family* asked);
+
+// Which folders of the family hold tensors, in the order they are saved, and which are copied as they are.
+std::vector<std::string> weight_components(const Family& family);
+std::vector<std::string> copied_folders(const Family& family);  // tokenizer, scheduler, ...
+
+// Rows of a source tensor that become rows of an output tensor.
+struct Piece {
+  size_t source = 0;          // index into SourceComponent::tensors
+  uint64_t source_begin = 0;  // first row there
+  uint64_t count = 0;
+  uint64_t output_begin = 0;     // first row in the output tensor
+  std::string canonical;         // the diffusers tensor these rows belong to
+  uint64_t canonical_begin = 0;  // and their first row there
+};
+
+// Change of order inside each row: channels x positions -> positions x channels. {1, 1} or equal to the row: none.
+struct RowTranspose {
+  uint64_t channels = 1;
+  uint64_t positions = 1;
+  bool operator==(const RowTranspose&) const = default;
+  bool none() const { return channels == 1 || positions == 1; }
+};
+
+enum class Role : uint8_t { linear, embedding, other };  // of the tensor's layer; `other` is never quantized
+
+struct MappedTensor {
+  std::string name;  // in the output naming
+  Shape shape;
+  Dtype dtype = Dtype::bf16;  // full-precision dtype in the output (also of scales): the family's rule for that naming
+  Role role = Role::other;
+  RowTranspose transpose;     // applied to every source row
+  std::vector<Piece> pieces;  // cover all output rows, in ascending output_begin
+};
+
+// What a component becomes in `output` naming. Every source tensor is used, or on the family's list of tensors that
+// are known to be left out, or the call throws one Error that lists all that are neither (with nearest names) and all
+// that are missing. Order of the result: by the source position of the first piece.
+struct MappedComponent {
+  std::vector<MappedTensor> tensors;
+  std::vector<std::string> left_out;  // names of source tensors that the output does not hold, by the family's rule
+};
+MappedComponent map_component(
+    const Family& family, const SourceComponent& source, Naming naming, Naming output);
+
+// The packed format of a tensor when `asked` is requested for the model, or none: stays in full precision.
+// Python mflux's rules, with its exceptions (Qwen's img_mod at 4 bits -> 8 bits).
+std::optional<QuantFormat> quantization(
+    const Family& family,
+    std::string_view component,
+    const MappedTensor& tensor,
+    const QuantFormat& asked);
+
+// Every name under which a LoRA may address this component, and the rows it means. Built from the canonical shapes,
+// which follow from the source headers.
+std::vector<lora::Target> lora_targets(
+    const Family& family, const SourceComponent& source, Naming naming);
+
+// Canonical tensors (diffusers names) of a component with their canonical shapes.
+std::map<std::string, Shape> canonical_shapes(
+    const Family& family, const SourceComponent& source, Naming naming);
+
+// The family that a built-in model name stands for ("dev", "schnell", "qwen-image", ...) and its hub repository.
+struct KnownModel {
+  std::string_view name;
+  std::string_view repository;
+  std::string_view family;
+};
+const KnownModel* find_known_model(std::string_view name);
+
+}  // namespace mflux::models
