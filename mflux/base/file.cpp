@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "mflux/base/error.h"
+
+namespace mflux {
+namespace {
+
+constexpr uint64_t kMaxTextBytes = 100'000'000;
+constexpr size_t kMaxTransferBytes = size_t{1} << 30;  // Linux moves less than 2 GiB in one call
+
+[[noreturn]] void fail_errno(const std::filesystem::path& path, std::string_view what) {
+  const int code = errno;
+  fail("{}: {}: {}", path.string(), what, std::generic_category().message(code));
+}
+
+// Repeats a call that a signal interrupted.
+template <typename Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+struct stat status_of(int fd, const std::filesystem::path& path) {
+  struct stat status = {};
+  if (retry([&] { return ::fstat(fd, &status); }) != 0) fail_errno(path, "cannot examine");
+  return status;
+}
+
+}  // namespace
+
+File File::open(const std::filesystem::path& path) {
+  // Without O_NONBLOCK, opening a pipe would wait for its writer before we can refuse it.
+  const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
+  if (fd < 0) fail_errno(path, "cannot open");
+  File file(fd, path);
+  if (!S_ISREG(status_of(fd, path).st_mode)) fail("{}: not a file", path.string());
+  return file;
+}
+
+File File::create(const std::filesystem::path& path, uint64_t size) {
+  constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+  const int fd = retry([&] { return ::open(path.c_str(), kFlags, 0666); });
+  if (fd < 0) fail_errno(path, "cannot create");
+  File file(fd, path);
+  if (!std::in_range<off_t>(size)) fail("{}: cannot create {} bytes", path.string(), size);
+  if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }) != 0) {
+    fail_errno(path, fmt::format("cannot set the size to {} bytes", size));
+  }
+  return file;
+}
+
+File::File(File&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+File::~File() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+uint64_t File::size() const {
+  return static_cast<uint64_t>(status_of(fd_, path_).st_size);
+}
+
+void File::read(uint64_t offset, std::span<std::byte> out) const {
+  const uint64_t end = offset + out.size();
+  if (end < offset || !std::in_range<off_t>(end)) {
+    fail("{}: cannot read {} bytes at {}", path_.string(), out.size(), offset);
+  }
+  while (!out.empty()) {
+    const size_t wanted = std::min(out.size(), kMaxTransferBytes);
+    const ssize_t got =
+        retry([&] { return ::pread(fd_, out.data(), wanted, static_cast<off_t>(offset)); });
+    if (got < 0) fail_errno(path_, fmt::format("cannot read {} bytes at {}", wanted, offset));
+    if (got == 0) {
+      fail(
+          "{}: ends at byte {}, but byte {} was to be read. Perhaps an incomplete download?",
+          path_.string(),
+          offset,
+          end);
+    }
+    offset += static_cast<uint64_t>(got);
+    out = out.subspan(static_cast<size_t>(got));
+  }
+}
+
+void File::write(uint64_t offset, std::span<const std::byte> data) const {
+  const uint64_t end = offset + data.size();
+  if (end < offset || !std::in_range<off_t>(end)) {
+    fail("{}: cannot write {} bytes at {}", path_.string(), data.size(), offset);
+  }
+  while (!data.empty()) {
+    const size_t wanted = std::min(data.size(), kMaxTransferBytes);
+    const ssize_t done =
+        retry([&] { return ::pwrite(fd_, data.data(), wanted, static_cast<off_t>(offset)); });
+    if (done < 0) fail_errno(path_, fmt::format("cannot write {} bytes at {}", wanted, offset));
+    if (done == 0) fail("{}: no byte could be written at {}", path_.string(), offset);
+    offset += static_cast<uint64_t>(done);
+    data = data.subspan(static_cast<size_t>(done));
+  }
+}
+
+void File::sync() const {
+  if (retry([&] { return ::fsync(fd_); }) != 0) fail_errno(path_, "cannot write to the device");
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const File file = File::open(path);
+  const uint64_t size = file.size();
+  if (!std::in_range<size_t>(size)) fail("{}: {} bytes are too many to map", path.string(), size);
+  if (size == 0) return;  // an empty range cannot be mapped
+  void* data =
+      ::mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (data == MAP_FAILED) fail_errno(path, "cannot map");
+  data_ = static_cast<const std::byte*>(data);
+  size_ = static_cast<size_t>(size);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  const File file = File::open(path);
+  const uint64_t size = file.size();
+  if (size > kMaxTextBytes) {
+    fail("{}: {} bytes of text, expected at most {}", path.string(), size, kMaxTextBytes);
+  }
+  std::string text(static_cast<size_t>(size), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+void write_text_atomically(const std::filesystem::path& path, std::string_view text) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  try {
+    const File file = File::create(temporary, text.size());
+    file.write(0, std::as_bytes(std::span(text)));
+    file.sync();
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail_errno(path, "cannot replace");
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int fd = retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (fd < 0) fail_errno(folder, "cannot open the folder");
+  const int result = retry([&] { return ::fsync(fd); });
+  const int code = errno;
+  ::close(fd);
+  // Some file systems cannot sync a folder and say EINVAL; there is nothing left to do then.
+  if (result != 0 && code != EINVAL) {
+    errno = code;
+    fail_errno(folder, "cannot write the folder to the device");
+  }
+}
+
+}  // namespace mflux
