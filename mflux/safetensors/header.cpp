@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/safetensors/header.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "mflux/base/error.h"
+
+namespace mflux::safetensors {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr uint64_t kDataAlignment = 64;
+constexpr size_t kMaxDimensions = 64;  // so that a shape of ones is not larger than its text
+constexpr std::string_view kMetadata = "__metadata__";
+
+// A tensor as its entry says, offsets from the start of the data.
+struct Entry {
+  std::string name;
+  std::optional<Dtype> dtype;
+  std::optional<Shape> shape;
+  std::optional<std::vector<uint64_t>> offsets;
+};
+
+// Receives the JSON piece by piece and refuses whatever cannot be a header at once, so that no
+// depth, no duplicate and no number outside 64 bits gets past it.
+class HeaderReader : public nlohmann::json_sax<Json> {
+ public:
+  explicit HeaderReader(std::string_view file) : file_(file) {}
+
+  std::vector<Entry> take_entries() { return std::move(entries_); }
+  Metadata take_metadata() { return std::move(metadata_); }
+
+  bool null() override { unexpected("null"); }
+  bool boolean(bool) override { unexpected("a boolean"); }
+  bool number_float(number_float_t, const string_t& text) override {
+    unexpected("the number " + text.substr(0, 40));
+  }
+  bool number_integer(number_integer_t value) override {
+    unexpected("the number " + std::to_string(value));
+  }
+  bool binary(binary_t&) override { unexpected("binary data"); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (state_ != State::shape && state_ != State::offsets) {
+      unexpected("the number " + std::to_string(value));
+    }
+    std::vector<uint64_t>& list =
+        state_ == State::shape ? *entries_.back().shape : *entries_.back().offsets;
+    if (list.size() == kMaxDimensions) {
+      fail("{}: {} has more than {} numbers", file_, where(), kMaxDimensions);
+    }
+    list.push_back(value);
+    return true;
+  }
+
+  bool string(string_t& value) override {
+    if (state_ == State::metadata) {
+      metadata_[key_] = std::move(value);
+      return true;
+    }
+    if (state_ != State::tensor || key_ != "dtype") unexpected("a string");
+    entries_.back().dtype = parse_dtype(value);
+    if (!entries_.back().dtype) {
+      fail(
+          "{}: tensor '{}' has the unknown dtype '{}'",
+          file_,
+          entries_.back().name,
+          value.substr(0, 40));
+    }
+    return true;
+  }
+
+  bool start_object(std::size_t) override {
+    if (state_ == State::start) {
+      state_ = State::top;
+    } else if (state_ == State::top) {
+      state_ = key_ == kMetadata ? State::metadata : State::tensor;
+      if (state_ == State::tensor) entries_.push_back({key_, {}, {}, {}});
+    } else {
+      unexpected("an object");
+    }
+    return true;
+  }
+
+  bool end_object() override {
+    if (state_ == State::tensor) check_complete(entries_.back());
+    state_ = state_ == State::top ? State::end : State::top;
+    return true;
+  }
+
+  bool start_array(std::size_t) override {
+    if (state_ != State::tensor || (key_ != "shape" && key_ != "data_offsets")) {
+      unexpected("an array");
+    }
+    state_ = key_ == "shape" ? State::shape : State::offsets;
+    (state_ == State::shape ? entries_.back().shape : entries_.back().offsets).emplace();
+    return true;
+  }
+
+  bool end_array() override {
+    state_ = State::tensor;
+    return true;
+  }
+
+  bool key(string_t& name) override {
+    if (state_ == State::tensor) check_inner_key(name);
+    const bool second = (state_ == State::top && name == kMetadata && has_metadata_) ||
+                        (state_ == State::metadata && metadata_.contains(name));
+    if (second) fail("{}: the key '{}' appears twice", file_, name);
+    if (state_ == State::top && name == kMetadata) has_metadata_ = true;
+    key_ = std::move(name);
+    return true;
+  }
+
+  bool parse_error(
+      std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+    fail("{}: the header is not valid JSON at its byte {}", file_, position);
+  }
+
+ private:
+  enum class State : uint8_t { start, top, metadata, tensor, shape, offsets, end };
+
+  std::string where() const {
+    switch (state_) {
+      case State::start:
+      case State::end:
+        return "the header";
+      case State::top:
+        return "the entry '" + key_ + "'";
+      case State::metadata:
+        return "the metadata '" + key_ + "'";
+      case State::tensor:
+      case State::shape:
+      case State::offsets:
+        return "'" + key_ + "' of tensor '" + entries_.back().name + "'";
+    }
+    return {};
+  }
+
+  std::string_view expected() const {
+    switch (state_) {
+      case State::start:
+      case State::end:
+      case State::top:
+        return "an object";
+      case State::metadata:
+        return "a string";
+      case State::tensor:
+        return key_ == "dtype" ? "a string" : "an array";
+      case State::shape:
+      case State::offsets:
+        return "a number from 0 to 2^64 - 1";
+    }
+    return {};
+  }
+
+  [[noreturn]] void unexpected(std::string_view found) const {
+    fail("{}: {} is {}, expected {}", file_, where(), found, expected());
+  }
+
+  void check_inner_key(const std::string& name) const {
+    const Entry& entry = entries_.back();
+    const bool second = (name == "dtype" && entry.dtype) || (name == "shape" && entry.shape) ||
+                        (name == "data_offsets" && entry.offsets);
+    if (second) fail("{}: tensor '{}' has two '{}'", file_, entry.name, name);
+    if (name != "dtype" && name != "shape" && name != "data_offsets") {
+      fail(
+          "{}: tensor '{}' has the unknown key '{}', expected dtype, shape and data_offsets",
+          file_,
+          entry.name,
+          name.substr(0, 40));
+    }
+  }
+
+  void check_complete(const Entry& entry) const {
+    const std::string_view missing = !entry.dtype   ? "dtype"
+                                     : !entry.shape ? "shape"
+                                                    : "data_offsets";
+    if (!entry.dtype || !entry.shape || !entry.offsets) {
+      fail("{}: tensor '{}' has no '{}'", file_, entry.name, missing);
+    }
+    if (entry.offsets->size() != 2) {
+      fail(
+          "{}: tensor '{}' has {} data_offsets, expected 2",
+          file_,
+          entry.name,
+          entry.offsets->size());
+    }
+  }
+
+  std::string_view file_;
+  State state_ = State::start;
+  std::string key_;
+  bool has_metadata_ = false;
+  std::vector<Entry> entries_;
+  Metadata metadata_;
+};
+
+std::optional<uint64_t> spec_bytes(const TensorSpec& spec) {
+  const std::optional<uint64_t> count = element_count(spec.shape);
+  uint64_t bytes = 0;
+  if (!count || __builtin_mul_overflow(*count, dtype_bytes(spec.dtype), &bytes)) return {};
+  return bytes;
+}
+
+void check_unique(const std::vector<TensorInfo>& tensors, std::string_view file) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
+  std::ranges::sort(names);
+  const auto second = std::ranges::adjacent_find(names);
+  if (second != names.end()) fail("{}: the tensor '{}' appears twice", file, *second);
+}
+
+// Every tensor's bytes begin where those of the tensor before it end, and the last one's end is the
+// file's.
+void check_layout(
+    const std::vector<TensorInfo>& tensors, uint64_t data_bytes, std::string_view file) {
+  uint64_t end = 0;
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.offset != end) {
+      fail(
+          "{}: tensor '{}' begins at data byte {}, expected {} ({})",
+          file,
+          tensor.name,
+          tensor.offset,
+          end,
+          tensor.offset < end ? "it overlaps the tensor before it" : "there is a hole before it");
+    }
+    end = tensor.offset + tensor.bytes;
+  }
+  if (end != data_bytes) {
+    fail(
+        "{}: {} bytes of data follow the header, expected {}. {}",
+        file,
+        data_bytes,
+        end,
+        end > data_bytes ? "Perhaps an incomplete download?"
+                         : "There is data that no tensor owns.");
+  }
+}
+
+TensorInfo checked(Entry entry, uint64_t data_bytes, std::string_view file) {
+  const uint64_t begin = entry.offsets->at(0);
+  const uint64_t end = entry.offsets->at(1);
+  TensorInfo tensor{std::move(entry.name), {*entry.dtype, std::move(*entry.shape)}, begin, 0};
+  if (begin > end) {
+    fail("{}: tensor '{}' begins at byte {} and ends at {}", file, tensor.name, begin, end);
+  }
+  tensor.bytes = end - begin;
+  const std::optional<uint64_t> expected = spec_bytes(tensor.spec);
+  if (!expected) {
+    fail(
+        "{}: tensor '{}' has shape {}, more than 64 bits can count",
+        file,
+        tensor.name,
+        to_string(tensor.spec.shape));
+  }
+  if (tensor.bytes != *expected) {
+    fail(
+        "{}: tensor '{}' has {} bytes, expected {} for {} {}",
+        file,
+        tensor.name,
+        tensor.bytes,
+        *expected,
+        dtype_name(tensor.spec.dtype),
+        to_string(tensor.spec.shape));
+  }
+  if (end > data_bytes) {
+    fail(
+        "{}: tensor '{}' ends at data byte {}, but the file has {}. Perhaps an incomplete "
+        "download?",
+        file,
+        tensor.name,
+        end,
+        data_bytes);
+  }
+  return tensor;
+}
+
+uint64_t read_little_endian(std::span<const std::byte, kLengthBytes> bytes) {
+  uint64_t value = 0;
+  for (size_t i = kLengthBytes; i-- > 0;) value = value << 8 | std::to_integer<uint64_t>(bytes[i]);
+  return value;
+}
+
+// What a file that is no safetensors file probably is; "" if we have no idea.
+std::string_view guess(std::span<const std::byte, kLengthBytes> start) {
+  const std::string_view text(reinterpret_cast<const char*>(start.data()), start.size());
+  if (text == "version ") return ". Perhaps a Git LFS pointer: run 'git lfs pull'";
+  if (text.starts_with("PK\x03\x04") || text.starts_with("\x80\x02")) {
+    return ". Perhaps a PyTorch (pickle) file, which is not read: convert it to safetensors";
+  }
+  if (text.starts_with("GGUF")) return ". It is a GGUF file, which is not read";
+  return "";
+}
+
+}  // namespace
+
+const TensorInfo* Header::find(std::string_view name) const {
+  const auto found = std::ranges::find(tensors, name, &TensorInfo::name);
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+Header read_header(const File& file) {
+  const std::string name = file.path().string();
+  const uint64_t file_bytes = file.size();
+  if (file_bytes < kLengthBytes) {
+    fail("{}: {} bytes are too few for a safetensors file", name, file_bytes);
+  }
+  std::array<std::byte, kLengthBytes> start = {};
+  file.read(0, start);
+  const uint64_t length = read_little_endian(start);
+  const uint64_t limit = std::min(kMaxHeaderBytes, file_bytes - kLengthBytes);
+  if (length > limit) {
+    fail(
+        "{}: the header is said to have {} bytes, expected at most {}{}",
+        name,
+        length,
+        limit,
+        guess(start));
+  }
+  std::string text(static_cast<size_t>(length), '\0');
+  file.read(kLengthBytes, std::as_writable_bytes(std::span(text)));
+  return parse_header(text, file_bytes, name);
+}
+
+Header parse_header(std::string_view text, uint64_t file_bytes, std::string_view file_name) {
+  if (text.size() > kMaxHeaderBytes || file_bytes < kLengthBytes ||
+      text.size() > file_bytes - kLengthBytes) {
+    fail("{}: the header has {} bytes, the file {}", file_name, text.size(), file_bytes);
+  }
+  if (!text.starts_with('{')) fail("{}: the header does not begin with '{{'", file_name);
+  // nlohmann's lexer takes a zero byte for the end of the text and would not look behind it.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    fail("{}: the header is not valid JSON at its byte {}", file_name, zero);
+  }
+  HeaderReader reader(file_name);
+  Json::sax_parse(text, &reader);
+
+  Header header;
+  header.metadata = reader.take_metadata();
+  header.data_begin = kLengthBytes + text.size();
+  header.file_bytes = file_bytes;
+  const uint64_t data_bytes = file_bytes - header.data_begin;
+  for (Entry& entry : reader.take_entries()) {
+    header.tensors.push_back(checked(std::move(entry), data_bytes, file_name));
+  }
+  check_unique(header.tensors, file_name);
+  // A tensor without bytes comes before the one that begins at the same place.
+  std::ranges::stable_sort(header.tensors, {}, [](const TensorInfo& tensor) {
+    return std::pair(tensor.offset, tensor.bytes);
+  });
+  check_layout(header.tensors, data_bytes, file_name);
+  for (TensorInfo& tensor : header.tensors) tensor.offset += header.data_begin;
+  return header;
+}
+
+std::string format_header(std::vector<TensorInfo>& tensors, const Metadata& metadata) {
+  std::string text = "{";
+  if (!metadata.empty()) text += fmt::format("\"{}\":{}", kMetadata, Json(metadata).dump());
+  uint64_t end = 0;
+  for (TensorInfo& tensor : tensors) {
+    tensor.offset = end;
+    tensor.bytes = tensor.spec.bytes();
+    end += tensor.bytes;
+    text += fmt::format(
+        R"({}{}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
+        text.size() == 1 ? "" : ",",
+        Json(tensor.name).dump(),
+        dtype_name(tensor.spec.dtype),
+        Json(tensor.spec.shape).dump(),
+        tensor.offset,
+        end);
+  }
+  text += '}';
+  const uint64_t used = (kLengthBytes + text.size()) % kDataAlignment;
+  if (used != 0) text.append(static_cast<size_t>(kDataAlignment - used), ' ');
+  for (TensorInfo& tensor : tensors) tensor.offset += kLengthBytes + text.size();
+
+  std::string header;
+  for (uint64_t i = 0; i < kLengthBytes; ++i) {
+    header += static_cast<char>(text.size() >> (8 * i) & 0xff);
+  }
+  return header + text;
+}
+
+}  // namespace mflux::safetensors
