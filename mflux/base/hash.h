@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// XXH3-128, the checksum of the receipt: https://github.com/Cyan4973/xxHash (not cryptographic).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "mflux/base/file.h"
+
+namespace mflux {
+
+class Hash {
+ public:
+  Hash();
+  void update(std::span<const std::byte> data);
+  std::string hex() const;  // 32 lower-case digits, as `xxhsum -H2` prints
+
+ private:
+  struct Free {
+    void operator()(void* state) const noexcept;
+  };
+  std::unique_ptr<void, Free> state_;
+};
+
+std::string hash_text(std::string_view text);
+std::string hash_file(const std::filesystem::path& path);
+
+std::string sha256_file(const std::filesystem::path& path);  // 64 lower-case digits
+// The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to; "" if it does not.
+std::string blob_sha256(const std::filesystem::path& path);
+
+// The hash of a file that somebody else is reading: chunks that arrive in order cost no second read; whatever was
+// skipped is read here.
+class StreamedHash {
+ public:
+  explicit StreamedHash(const File& file) : file_(&file) {}
+  void advance(uint64_t offset, std::span<const std::byte> data);
+  std::string finish();  // reads what is left
+
+ private:
+  void catch_up(uint64_t offset);
+  const File* file_;
+  Hash hash_;
+  uint64_t position_ = 0;
+};
+
+}  // namespace mflux

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/checkpoint.h"
+
+#include <algorithm>
+#include <map>
+
+#include "mflux/base/error.h"
+
+namespace mflux {
+namespace fs = std::filesystem;
+namespace {
+
+using safetensors::StoredTensor;
+using safetensors::TensorFolder;
+using safetensors::TensorInfo;
+
+// Mode and group size as the metadata tells them; Python mflux writes neither and means affine, 64.
+QuantFormat stored_format(const TensorFolder& folder, const StoredTensor& weight, const StoredTensor& scales) {
+  const std::string file = (folder.path / folder.files[weight.file].name).string();
+  QuantFormat format;
+  if (const auto mode = folder.metadata("mflux_cpp_mode"); !mode.empty()) {
+    const auto parsed = parse_quant_mode(mode);
+    if (!parsed) fail("{}: metadata mflux_cpp_mode is '{}', not a mode of MLX", file, mode);
+    format = make_quant_format(*parsed, {}, {});
+  }
+  if (const auto group = folder.metadata("mflux_cpp_group_size"); !group.empty()) {
+    format.group_size = std::atoi(std::string(group).c_str());
+  }
+  const Shape& packed = weight.info.spec.shape;
+  const Shape& groups = scales.info.spec.shape;
+  const auto columns = groups.empty() ? 0 : groups.back() * static_cast<uint64_t>(format.group_size);
+  if (packed.size() != 2 || groups.size() != 2 || packed[0] != groups[0] || columns == 0 ||
+      packed[1] * 32 % columns != 0) {
+    fail(
+        "{}: tensor '{}' has packed shape {} but scales {}; expected one row of scales per row and a "
+        "scale per {} weights",
+        file,
+        weight.info.name,
+        to_string(packed),
+        to_string(groups),
+        format.group_size);
+  }
+  const auto bits = static_cast<int>(packed[1] * 32 / columns);
+  try {
+    return make_quant_format(format.mode, bits, format.group_size);
+  } catch (const Error& error) {
+    fail("{}: tensor '{}': {}", file, weight.info.name, error.what());
+  }
+}
+
+class TensorsByName {
+ public:
+  explicit TensorsByName(const TensorFolder& folder) {
+    for (const StoredTensor& tensor : folder.tensors) map_.emplace(tensor.info.name, &tensor);
+  }
+  const StoredTensor* find(std::string_view name) const {
+    const auto it = map_.find(name);
+    return it == map_.end() ? nullptr : it->second;
+  }
+
+ private:
+  std::map<std::string_view, const StoredTensor*> map_;
+};
+
+// The module a tensor belongs to if the tensor is `module` + suffix.
+std::optional<std::string> without_suffix(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return std::nullopt;
+  return std::string(name.substr(0, name.size() - suffix.size()));
+}
+
+bool is_packed_weight(const StoredTensor* weight) {
+  return weight != nullptr && weight->info.spec.dtype == Dtype::u32;
+}
+
+// Scales and biases of a packed matrix are parts of it, not tensors of the model.
+bool is_part_of_packed(const TensorsByName& names, std::string_view name) {
+  for (const std::string_view suffix : {".scales", ".biases"}) {
+    const auto module = without_suffix(name, suffix);
+    if (module && is_packed_weight(names.find(*module + ".weight"))) return true;
+  }
+  return false;
+}
+
+LogicalTensor packed_tensor(
+    const TensorFolder& folder, const TensorsByName& names, const StoredTensor& weight) {
+  const std::string file = (folder.path / folder.files[weight.file].name).string();
+  const std::string module = without_suffix(weight.info.name, ".weight").value();
+  LogicalTensor tensor{.name = weight.info.name, .file = weight.file, .offset = weight.info.offset};
+  tensor.scales = names.find(module + ".scales");
+  tensor.biases = names.find(module + ".biases");
+  if (tensor.scales == nullptr) {
+    fail("{}: tensor '{}' is packed (U32) but '{}.scales' is missing", file, tensor.name, module);
+  }
+  tensor.format = stored_format(folder, weight, *tensor.scales);
+  if (tensor.format->has_biases() != (tensor.biases != nullptr)) {
+    fail(
+        "{}: tensor '{}' is {} but '{}.biases' is {}",
+        file,
+        tensor.name,
+        to_string(*tensor.format),
+        module,
+        tensor.biases == nullptr ? "missing" : "there");
+  }
+  if (tensor.biases != nullptr && tensor.biases->info.spec != tensor.scales->info.spec) {
+    fail(
+        "{}: '{}.biases' is {} {}, expected {} {} as its scales",
+        file,
+        module,
+        dtype_name(tensor.biases->info.spec.dtype),
+        to_string(tensor.biases->info.spec.shape),
+        dtype_name(tensor.scales->info.spec.dtype),
+        to_string(tensor.scales->info.spec.shape));
+  }
+  const Dtype scale_dtype = tensor.scales->info.spec.dtype;
+  const bool affine = tensor.format->mode == QuantMode::affine;
+  if (affine ? scale_dtype != Dtype::bf16 && scale_dtype != Dtype::f16 && scale_dtype != Dtype::f32
+             : scale_dtype != Dtype::u8) {
+    fail("{}: '{}.scales' has dtype {}", file, module, dtype_name(scale_dtype));
+  }
+  tensor.spec.dtype = affine ? scale_dtype : Dtype::bf16;
+  tensor.spec.shape = {
+      weight.info.spec.shape[0],
+      tensor.scales->info.spec.shape[1] * static_cast<uint64_t>(tensor.format->group_size)};
+  return tensor;
+}
+
+void add_logical_tensors(Component& component) {
+  const TensorFolder& folder = component.folder;
+  const TensorsByName names(folder);
+  for (const StoredTensor& stored : folder.tensors) {
+    const TensorInfo& info = stored.info;
+    if (is_part_of_packed(names, info.name)) continue;
+    if (info.spec.dtype == Dtype::u32 && info.name.ends_with(".weight")) {
+      component.tensors.push_back(packed_tensor(folder, names, stored));
+    } else {
+      component.tensors.push_back(
+          {.name = info.name, .spec = info.spec, .file = stored.file, .offset = info.offset});
+    }
+  }
+  for (const LogicalTensor& tensor : component.tensors) {
+    component.source.tensors.push_back(
+        {.name = tensor.name, .spec = tensor.spec, .packed = tensor.format.has_value()});
+  }
+}
+
+bool saved_by_mflux(const TensorFolder& folder) {
+  if (const auto layout = folder.metadata("mflux_cpp_layout"); !layout.empty()) {
+    return layout == "mflux";
+  }
+  return !folder.metadata("mflux_version").empty() || !folder.metadata("quantization_level").empty();
+}
+
+Component open_component(const fs::path& path, const std::string& name) {
+  Component component;
+  component.name = name;
+  component.folder = name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
+  component.source.name = name;
+  component.source.saved_by_mflux = saved_by_mflux(component.folder);
+  if (!name.empty() && fs::exists(path / name / "config.json")) {
+    component.source.config = read_text(path / name / "config.json");
+  }
+  add_logical_tensors(component);
+  return component;
+}
+
+// Folders of a pipeline that may hold weights, known by what is in them.
+std::vector<std::string> folders_with_tensors(const fs::path& path) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    if (!it->is_directory()) continue;
+    for (const auto& file : fs::directory_iterator(it->path())) {
+      const std::string name = file.path().filename().string();
+      if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
+        names.push_back(it->path().filename().string());
+        break;
+      }
+    }
+  }
+  if (error) fail("{}: cannot list the folder: {}", path.string(), error.message());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Small files that belong to the model and hold no weights.
+std::vector<std::string> copied_files(const Checkpoint& model) {
+  std::vector<std::string> files;
+  const auto add = [&](const fs::path& relative) {
+    if (fs::is_regular_file(model.path / relative)) files.push_back(relative.string());
+  };
+  add("model_index.json");
+  for (const Component& component : model.components) {
+    add(fs::path(component.name) / "config.json");
+    add(fs::path(component.name) / "generation_config.json");
+  }
+  for (const std::string& folder : models::copied_folders(*model.family)) {
+    if (!fs::is_directory(model.path / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(model.path / folder)) {
+      if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), model.path).string());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+const models::Family* asked_family(const std::optional<std::string>& base_model) {
+  if (!base_model) return nullptr;
+  if (const models::Family* family = models::find_family(*base_model)) return family;
+  if (const models::KnownModel* known = models::find_known_model(*base_model)) {
+    return models::find_family(known->family);
+  }
+  fail(ErrorKind::usage, "--base-model '{}' is not a model this program knows", *base_model);
+}
+
+void sort_components(Checkpoint& model) {
+  const std::vector<std::string> order = models::weight_components(*model.family);
+  std::erase_if(model.components, [&](const Component& component) {
+    return std::find(order.begin(), order.end(), component.name) == order.end();
+  });
+  std::sort(model.components.begin(), model.components.end(), [&](const auto& a, const auto& b) {
+    return std::find(order.begin(), order.end(), a.name) < std::find(order.begin(), order.end(), b.name);
+  });
+}
+
+}  // namespace
+
+uint64_t LogicalTensor::stored_row_bytes() const {
+  if (format) return format->packed_columns(spec.row_elements()) * sizeof(uint32_t);
+  return spec.row_elements() * dtype_bytes(spec.dtype);
+}
+
+Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string>& base_model) {
+  const models::Family* asked = asked_family(base_model);
+  Checkpoint model;
+  model.path = path;
+  model.single_file = fs::is_regular_file(path);
+  if (model.single_file) {
+    model.components.push_back(open_component(path, ""));
+  } else if (fs::is_directory(path)) {
+    const auto names = folders_with_tensors(path);
+    if (names.empty()) {
+      fail(
+          "{}: expected a model folder (transformer/, text_encoder/, vae/ with .safetensors files) or "
+          "one .safetensors file; found neither",
+          path.string());
+    }
+    for (const std::string& name : names) model.components.push_back(open_component(path, name));
+  } else {
+    fail("{}: no such file or folder", path.string());
+  }
+  std::vector<models::SourceComponent> sources;
+  for (const Component& component : model.components) sources.push_back(component.source);
+  models::Identified identified;
+  try {
+    identified = models::identify(sources, asked);
+  } catch (const Error& error) {
+    fail(error.kind(), "{}: {}", path.string(), error.what());
+  }
+  model.family = identified.family;
+  model.naming = identified.naming;
+  if (model.single_file) {
+    model.components.front().name = "transformer";
+    model.components.front().source.name = "transformer";
+  }
+  sort_components(model);
+  if (!model.single_file) model.copied = copied_files(model);
+  return model;
+}
+
+}  // namespace mflux

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// A model on disk, opened by its headers: which family it is, in whose naming, and where every tensor lies.
+//
+//   const Checkpoint model = open_checkpoint("Qwen-Image");
+//   for (const Component& component : model.components) ...
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/base/quantization.h"
+#include "mflux/models/family.h"
+#include "mflux/safetensors/folder.h"
+
+namespace mflux {
+
+// A tensor as the model sees it: one stored tensor, or the two or three that a packed matrix is made of.
+struct LogicalTensor {
+  std::string name = {};
+  TensorSpec spec = {};  // unpacked shape; dtype of the values (packed: of the scales)
+  std::optional<QuantFormat> format = {};  // set if packed
+  size_t file = 0;                    // index into Component::folder.files; the weight's
+  uint64_t offset = 0;                // bytes, the weight's
+  const safetensors::StoredTensor* scales = nullptr;
+  const safetensors::StoredTensor* biases = nullptr;
+
+  uint64_t stored_row_bytes() const;  // bytes of one row of the weight as stored
+};
+
+struct Component {
+  std::string name;  // "transformer"
+  safetensors::TensorFolder folder;
+  std::vector<LogicalTensor> tensors;  // by file, then offset
+  models::SourceComponent source;      // the same list, for the model tables
+};
+
+struct Checkpoint {
+  std::filesystem::path path;
+  bool single_file = false;
+  const models::Family* family = nullptr;
+  models::Naming naming = models::Naming::diffusers;
+  std::vector<Component> components;  // in the family's order
+  std::vector<std::string> copied;    // small files that go along, relative to path, sorted
+};
+
+// `path`: a diffusers folder, a folder saved by mflux, or one .safetensors file. `base_model`: --base-model, for files
+// that cannot tell. Throws Error: nothing there, an unknown or unexpected family, a malformed file.
+Checkpoint open_checkpoint(
+    const std::filesystem::path& path, const std::optional<std::string>& base_model = {});
+
+}  // namespace mflux

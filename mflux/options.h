@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// What can be asked of a save.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mflux/base/quantization.h"
+
+namespace mflux {
+
+enum class Layout : uint8_t {
+  mflux,      // Python mflux's names; packed tensors
+  diffusers,  // the Hugging Face folder
+  comfyui,    // one file with the original names; the transformer alone
+};
+
+enum class OnLoraFailure : uint8_t {
+  error,           // refuse, before anything is written
+  skip_layer,      // leave out the layers that do not fit
+  skip_lora,       // leave out every LoRA that has a layer that does not fit
+  full_precision,  // skip_layer, and do not quantize
+};
+
+struct LoraRequest {
+  std::string name = {};  // file, folder with one file, "owner/repo" or "owner/repo:file"
+  double scale = 1.0;
+};
+
+struct SaveOptions {
+  std::string model = {};                    // folder, file or name; see hub/hub.h
+  std::optional<std::string> base_model = {};  // family or known model, where the files cannot tell
+  std::filesystem::path output = {};         // created; must be absent, empty or an unfinished save of the same
+  bool overwrite = false;                    // replace what is there once the new folder is complete
+  std::optional<int> bits = {};              // none with affine mode: no quantization (a packed source stays packed)
+  QuantMode mode = QuantMode::affine;
+  std::optional<int> group_size = {};        // weights per scale; none: the mode's own
+  bool quantize_at_load = false;             // record the level, keep full precision on disk
+  std::vector<LoraRequest> loras = {};       // merged in this order
+  OnLoraFailure on_lora_failure = OnLoraFailure::error;
+  std::optional<double> min_kept = {};       // 0..1; a LoRA of which less survives rounding is an error
+  Layout layout = Layout::mflux;
+  uint64_t max_shard_bytes = uint64_t{2} << 30;
+  uint64_t max_memory = uint64_t{1} << 30;   // bytes of buffers; mapped LoRA files do not count
+  bool sha256 = false;                       // add sha256 beside XXH3-128 in the receipt
+
+  // The format asked for, or none; throws a usage Error if MLX has no such format.
+  std::optional<QuantFormat> quant_format() const;
+};
+
+}  // namespace mflux

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/receipt.h"
+
+#include <array>
+
+#include <nlohmann/json.hpp>
+
+#include "mflux/base/error.h"
+
+namespace mflux {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array<std::pair<Layout, std::string_view>, 3> kLayouts = {{
+    {Layout::mflux, "mflux"},
+    {Layout::diffusers, "diffusers"},
+    {Layout::comfyui, "comfyui"},
+}};
+
+constexpr std::array<std::pair<OnLoraFailure, std::string_view>, 4> kPolicies = {{
+    {OnLoraFailure::error, "error"},
+    {OnLoraFailure::skip_layer, "skip-layer"},
+    {OnLoraFailure::skip_lora, "skip-lora"},
+    {OnLoraFailure::full_precision, "full-precision"},
+}};
+
+template <typename T, size_t N>
+std::string_view name_of(const std::array<std::pair<T, std::string_view>, N>& names, T value) {
+  return names.at(static_cast<size_t>(value)).second;
+}
+
+template <typename T, size_t N>
+std::optional<T> value_of(
+    const std::array<std::pair<T, std::string_view>, N>& names, std::string_view name) {
+  for (const auto& [value, text] : names) {
+    if (text == name) return value;
+  }
+  return std::nullopt;
+}
+
+Json to_json(const FileRecord& record) {
+  Json json = {{"file", record.file}, {"bytes", record.bytes}, {"xxh3_128", record.xxh3_128}};
+  if (!record.sha256.empty()) json["sha256"] = record.sha256;
+  return json;
+}
+
+FileRecord file_record(const Json& json) {
+  return {
+      .file = json.at("file").get<std::string>(),
+      .bytes = json.at("bytes").get<uint64_t>(),
+      .xxh3_128 = json.at("xxh3_128").get<std::string>(),
+      .sha256 = json.value("sha256", "")};
+}
+
+Json files_to_json(const std::vector<FileRecord>& files) {
+  Json json = Json::array();
+  for (const FileRecord& file : files) json.push_back(to_json(file));
+  return json;
+}
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json to_json(const SaveOptions& options) {
+  return {
+      {"quantize", or_null(options.bits)},
+      {"q_mode", quant_mode_name(options.mode)},
+      {"q_group_size", or_null(options.group_size)},
+      {"quantize_at_load", options.quantize_at_load},
+      {"layout", to_string(options.layout)},
+      {"max_shard_size", options.max_shard_bytes},
+      {"on_lora_failure", to_string(options.on_lora_failure)},
+      {"min_kept", or_null(options.min_kept)},
+      {"base_model", or_null(options.base_model)}};
+}
+
+SaveOptions options_from_json(const Json& json) {
+  SaveOptions options;
+  const auto optional_int = [&](const char* key) -> std::optional<int> {
+    return json.at(key).is_null() ? std::nullopt : std::optional(json.at(key).get<int>());
+  };
+  options.bits = optional_int("quantize");
+  options.mode = parse_quant_mode(json.at("q_mode").get<std::string>()).value();
+  options.group_size = optional_int("q_group_size");
+  options.quantize_at_load = json.at("quantize_at_load").get<bool>();
+  options.layout = parse_layout(json.at("layout").get<std::string>()).value();
+  options.max_shard_bytes = json.at("max_shard_size").get<uint64_t>();
+  options.on_lora_failure = parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
+  if (!json.at("base_model").is_null()) options.base_model = json.at("base_model").get<std::string>();
+  return options;
+}
+
+Json key_to_json(const lora::KeyRecord& key) {
+  Json json = {{"key", key.key}};
+  if (!key.used) {
+    json["skipped"] = key.reason;
+    return json;
+  }
+  json["tensors"] = key.tensors;
+  if (key.rank != 0) {
+    json["rank"] = key.rank;
+    json["alpha"] = key.alpha;
+    json["alpha_source"] = lora::to_string(key.alpha_source);
+  }
+  if (!key.reason.empty()) json["note"] = key.reason;
+  return json;
+}
+
+Json loras_to_json(const Receipt& receipt, const lora::Loaded& loras) {
+  Json json = Json::array();
+  for (size_t i = 0; i < receipt.loras.size(); ++i) {
+    const LoraRecord& record = receipt.loras[i];
+    const lora::Adapter& adapter = loras.adapters[i];
+    Json item = to_json(record.file);
+    item["dialect"] = adapter.dialect;
+    item["scale"] = record.scale;
+    item["transposed"] = adapter.transposed;
+    item["layers"] = record.layers;
+    item["kept"] = record.kept;
+    Json& keys = item["keys"] = Json::array();
+    for (const lora::KeyRecord& key : adapter.keys) keys.push_back(key_to_json(key));
+    json.push_back(std::move(item));
+  }
+  return json;
+}
+
+Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& sums) {
+  Json json = Json::array();
+  for (const PlannedTensor& tensor : plan.tensors) {
+    const std::string name = plan.components[tensor.component].name + "/" + tensor.mapped.name;
+    const auto it = sums.find(name);
+    if (it == sums.end()) continue;
+    Json kept = Json::object();
+    for (const auto& [index, lora] : it->second.loras) kept[std::to_string(index)] = lora.kept();
+    json.push_back({
+        {"tensor", name},
+        {"stored", tensor.format ? to_string(*tensor.format) : std::string(dtype_name(tensor.mapped.dtype))},
+        {"kept", kept},
+        {"relative_error", it->second.relative_error()},
+        {"max_error", it->second.error.max_error},
+    });
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string_view to_string(Layout layout) { return name_of(kLayouts, layout); }
+std::optional<Layout> parse_layout(std::string_view name) { return value_of(kLayouts, name); }
+std::string_view to_string(OnLoraFailure policy) { return name_of(kPolicies, policy); }
+std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name) {
+  return value_of(kPolicies, name);
+}
+
+std::string format_receipt(
+    const Receipt& receipt,
+    const Plan& plan,
+    const lora::Loaded& loras,
+    const std::map<std::string, BakeSums>& sums) {
+  Json components = Json::object();
+  for (const PlannedComponent& component : plan.components) {
+    if (component.shards == 0) continue;
+    components[component.name] = {
+        {"tensors", component.tensors},
+        {"shards", component.shards},
+        {"bytes", component.tensor_bytes},
+        {"quantization_level", component.metadata.at("quantization_level")}};
+  }
+  const Json json = {
+      {"format", "mflux.cpp bake"},
+      {"format_version", 1},
+      {"program_version", receipt.program_version},
+      {"family", receipt.family},
+      {"options", to_json(receipt.options)},
+      {"inputs", files_to_json(receipt.inputs)},
+      {"loras", loras_to_json(receipt, loras)},
+      {"components", components},
+      {"baked", tensors_to_json(plan, sums)},
+      {"outputs", files_to_json(receipt.outputs)}};
+  return json.dump(1) + "\n";
+}
+
+Receipt parse_receipt(std::string_view text, const std::string& file) {
+  try {
+    const Json json = Json::parse(text);
+    if (json.at("format") != "mflux.cpp bake" || json.at("format_version") != 1) {
+      fail("{}: not a receipt of this version", file);
+    }
+    Receipt receipt;
+    receipt.program_version = json.at("program_version").get<std::string>();
+    receipt.family = json.at("family").get<std::string>();
+    receipt.options = options_from_json(json.at("options"));
+    for (const Json& item : json.at("inputs")) receipt.inputs.push_back(file_record(item));
+    for (const Json& item : json.at("outputs")) receipt.outputs.push_back(file_record(item));
+    for (const Json& item : json.at("loras")) {
+      receipt.loras.push_back(
+          {.file = file_record(item),
+           .scale = item.at("scale").get<double>(),
+           .kept = item.at("kept").get<double>(),
+           .layers = item.at("layers").get<size_t>()});
+    }
+    return receipt;
+  } catch (const std::bad_optional_access&) {
+    fail("{}: the receipt holds an option that this version does not know", file);
+  } catch (const Json::exception& error) {
+    fail("{}: not a receipt: {}", file, error.what());
+  }
+}
+
+}  // namespace mflux

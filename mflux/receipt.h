@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// bake.json: what went in, where every LoRA key went and what of it survived, what came out. The same inputs and
+// options give the same text: no dates, no absolute paths. docs/receipt.md describes it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/plan.h"
+#include "mflux/stream.h"
+
+namespace mflux {
+
+struct FileRecord {
+  std::string file = {};  // relative; forward slashes
+  uint64_t bytes = 0;
+  std::string xxh3_128 = {};
+  std::string sha256 = {};  // "" unless asked for or known
+};
+
+struct LoraRecord {
+  FileRecord file = {};
+  double scale = 1;
+  double kept = 1;     // over all tensors
+  size_t layers = 0;   // merged
+};
+
+struct Receipt {
+  std::string program_version = {};
+  std::string family = {};
+  SaveOptions options = {};  // model, output and LoRA names left out
+  std::vector<FileRecord> inputs = {};
+  std::vector<LoraRecord> loras = {};
+  std::vector<FileRecord> outputs = {};
+};
+
+// `sums`: by name of the planned tensor with its component, "transformer/...".
+std::string format_receipt(
+    const Receipt& receipt,
+    const Plan& plan,
+    const lora::Loaded& loras,
+    const std::map<std::string, BakeSums>& sums);
+
+// What verify needs of it. `file` is for messages.
+Receipt parse_receipt(std::string_view text, const std::string& file);
+
+std::string_view to_string(Layout layout);
+std::optional<Layout> parse_layout(std::string_view name);
+std::string_view to_string(OnLoraFailure policy);  // "skip-layer"
+std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name);
+
+}  // namespace mflux

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Several safetensors files and their index, read as one set of tensors.
+//
+//   const TensorFolder folder = open_folder("model/transformer");
+//   for (const StoredTensor& tensor : folder.tensors) ...
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/base/file.h"
+#include "mflux/safetensors/header.h"
+
+namespace mflux::safetensors {
+
+struct OpenedFile {
+  std::string name;  // within the folder
+  File file;
+  Header header;
+};
+
+struct StoredTensor {
+  size_t file = 0;  // index into TensorFolder::files
+  TensorInfo info;
+};
+
+struct TensorFolder {
+  std::filesystem::path path;
+  std::vector<OpenedFile> files;      // sorted by name, numbers by value
+  std::vector<StoredTensor> tensors;  // by file, then offset
+  std::string index_name;             // "" where there is no index
+
+  const StoredTensor* find(std::string_view name) const;
+  // The value of a metadata key in the first file that has it; "" if none has.
+  std::string_view metadata(std::string_view key) const;
+};
+
+// The shards that *.safetensors.index.json names, or every *.safetensors file where there is no index. Throws Error
+// if there is nothing to read, if the index names a file outside the folder or one that is not there, if index and
+// files disagree, or if two files hold the same name.
+TensorFolder open_folder(const std::filesystem::path& folder);
+
+TensorFolder open_file(const std::filesystem::path& file);  // one file as a set
+
+// metadata.total_size of an index; none if it does not tell.
+std::optional<uint64_t> index_total_size(const std::filesystem::path& index);
+
+// "2" before "10": compares runs of digits by value.
+bool natural_less(std::string_view a, std::string_view b);
+
+struct IndexEntry {
+  std::string tensor;
+  std::string file;
+};
+
+// The text of a *.safetensors.index.json: Hugging Face's format, metadata first, keys sorted.
+std::string format_index(
+    std::span<const IndexEntry> entries, const Metadata& metadata, uint64_t total_size);
+
+}  // namespace mflux::safetensors

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// The pass over the model: every source file is read once, front to back, in tiles of about a megabyte; a tile becomes
+// its rows of the output (merge, quantize, round) and goes to a sink. Memory is a few tiles, whatever the model.
+//
+//   read (in order) -> compute and hand to the sink (in parallel) -> account (in order)
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "mflux/kernels/statistics.h"
+#include "mflux/plan.h"
+
+namespace mflux {
+
+// Where output bytes go: into files (save) or against files (verify). Called from several threads at once, each byte
+// of each planned part exactly once.
+class Sink {
+ public:
+  Sink() = default;
+  Sink(const Sink&) = delete;
+  Sink& operator=(const Sink&) = delete;
+  virtual ~Sink() = default;
+  virtual void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) = 0;
+};
+
+// How a baked tensor came out. With D the delta of one LoRA, W + sum(D) the exact float32 sum and W' what is stored:
+// kept = 1 + <W' - (W + sum D), D> / <D, D>, which for a single LoRA is <W' - W, D> / <D, D>.
+struct BakeSums {
+  struct PerLora {
+    double cross = 0;  // <W' - exact, D>
+    double norm = 0;   // <D, D>
+    double kept() const { return norm == 0 ? 1 : 1 + cross / norm; }
+  };
+  kernels::ErrorSums error = {};
+  std::map<size_t, PerLora> loras = {};  // by index of the LoRA
+
+  void add(const BakeSums& other);
+  double relative_error() const;  // ||W' - exact|| / ||exact||
+};
+
+struct StreamOptions {
+  uint64_t max_memory = uint64_t{1} << 30;
+  const std::atomic<bool>* stop = nullptr;       // set it to end the pass with an Error of kind interrupted
+  std::vector<bool> skip_shard = {};             // shards that are already there; empty: none
+  std::function<void(size_t)> on_shard_begin = {};   // first bytes of a shard are about to be computed
+  std::function<void(size_t)> on_shard_done = {};    // all bytes of a shard are with the sink
+  std::function<void(const PlannedTensor&, const BakeSums&)> on_tensor_done = {};
+  std::function<void(uint64_t source_bytes)> on_progress = {};  // bytes read so far
+};
+
+struct StreamResult {
+  std::map<const PlannedTensor*, BakeSums> baked;
+  std::map<std::string, std::string> input_hashes;  // "component/file" -> XXH3-128, of every weight file
+};
+
+// Bytes that stream() will read for the shards that are not skipped.
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard);
+
+StreamResult stream(
+    const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink);
+
+}  // namespace mflux

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/tile.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "mflux/base/error.h"
+#include "mflux/decode.h"
+#include "mflux/kernels/convert.h"
+#include "mflux/kernels/low_rank.h"
+#include "mflux/kernels/quantize.h"
+
+namespace mflux {
+namespace {
+
+// Weights worked on at a time: with their deltas and errors they should stay in a core's L2 cache.
+constexpr uint64_t kBlockElements = 32 * 1024;
+
+// Grows, never shrinks: page faults cost more than the arithmetic.
+template <typename T>
+std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
+  if (buffer.size() < size) buffer.resize(size);
+  return std::span<T>(buffer.data(), size);
+}
+
+// Buffers of one thread, kept between tiles.
+struct Scratch {
+  std::vector<float> raw, exact, stored, error, up, product;
+  std::vector<std::vector<float>> down;   // per contribution of the tile's tensor
+  std::vector<std::vector<float>> delta;  // per LoRA, of the block
+  std::vector<std::byte> weight, scales, biases;
+};
+
+// The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and output.
+struct UseRows {
+  uint64_t tile_begin = 0;  // row within the tile
+  uint64_t canonical_begin = 0;
+  uint64_t output_begin = 0;
+  uint64_t count = 0;
+};
+
+UseRows rows_in_tile(const Tile& tile, const models::Piece& piece) {
+  if (tile.as_elements) {  // the piece is the whole vector
+    return {.tile_begin = 0, .canonical_begin = 0, .output_begin = tile.first_row, .count = tile.rows};
+  }
+  const uint64_t begin = std::max(tile.first_row, piece.source_begin);
+  const uint64_t end = std::min(tile.first_row + tile.rows, piece.source_begin + piece.count);
+  if (begin >= end) return {};
+  const uint64_t shift = begin - piece.source_begin;
+  return {
+      .tile_begin = begin - tile.first_row,
+      .canonical_begin = piece.canonical_begin + shift,
+      .output_begin = piece.output_begin + shift,
+      .count = end - begin};
+}
+
+class UseComputation {
+ public:
+  UseComputation(const Tile& tile, const TileUse& use, Scratch& scratch)
+      : tile_(tile),
+        tensor_(*use.tensor),
+        piece_(use.tensor->mapped.pieces[use.piece]),
+        deltas_(use.tensor->deltas[use.piece]),
+        scratch_(scratch),
+        rows_(rows_in_tile(tile, piece_)),
+        columns_(tile.row_elements) {}
+
+  bool empty() const { return rows_.count == 0; }
+
+  BakeSums run(Sink& sink) {
+    if (tensor_.copied) {
+      copy(sink);
+      return {};
+    }
+    resized(scratch_.weight, rows_.count * weight_row_bytes());
+    if (tensor_.scales) resized(scratch_.scales, rows_.count * tensor_.scales->row_bytes);
+    if (tensor_.biases) resized(scratch_.biases, rows_.count * tensor_.biases->row_bytes);
+    read_down_factors();
+    const uint64_t block = std::max<uint64_t>(1, kBlockElements / std::max<uint64_t>(1, columns_));
+    for (uint64_t begin = 0; begin < rows_.count; begin += block) {
+      compute_block(begin, std::min(block, rows_.count - begin));
+    }
+    emit(sink, tensor_.weight, weight_row_bytes(), scratch_.weight);
+    if (tensor_.scales) emit(sink, *tensor_.scales, tensor_.scales->row_bytes, scratch_.scales);
+    if (tensor_.biases) emit(sink, *tensor_.biases, tensor_.biases->row_bytes, scratch_.biases);
+    return std::move(sums_);
+  }
+
+ private:
+  uint64_t weight_row_bytes() const {
+    return tile_.as_elements ? dtype_bytes(tensor_.weight.spec.dtype) : tensor_.weight.row_bytes;
+  }
+
+  std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
+
+  void copy(Sink& sink) const {
+    const auto part = [&](const PlannedPart& planned, uint64_t row_bytes, std::span<const std::byte> source) {
+      sink.write(
+          planned,
+          planned.offset + rows_.output_begin * row_bytes,
+          source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
+    };
+    part(tensor_.weight, weight_row_bytes(), tile_.weight);
+    if (tensor_.scales) part(*tensor_.scales, tensor_.scales->row_bytes, tile_.scales);
+    if (tensor_.biases) part(*tensor_.biases, tensor_.biases->row_bytes, tile_.biases);
+  }
+
+  void emit(Sink& sink, const PlannedPart& part, uint64_t row_bytes, const std::vector<std::byte>& data) const {
+    const std::span<const std::byte> bytes(data.data(), rows_.count * row_bytes);
+    sink.write(part, part.offset + rows_.output_begin * row_bytes, bytes);
+  }
+
+  // Down factors serve all rows of the tile.
+  void read_down_factors() {
+    if (deltas_ == nullptr) return;
+    if (scratch_.down.size() < deltas_->size()) scratch_.down.resize(deltas_->size());
+    for (size_t i = 0; i < deltas_->size(); ++i) {
+      const lora::LowRank* update = (*deltas_)[i].update;
+      if (update == nullptr) continue;
+      lora::read_down(*update, resized(scratch_.down[i], update->rank * columns_));
+    }
+  }
+
+  void compute_block(uint64_t begin, uint64_t rows) {
+    const std::span<float> exact = resized(scratch_.exact, rows * columns_);
+    load_block(begin, rows, exact);
+    if (deltas_ != nullptr) add_deltas(begin, rows, exact);
+    if ((tensor_.baked() || tensor_.format) && !kernels::all_finite(exact)) refuse_non_finite();
+    store_block(begin, rows, exact);
+    if (deltas_ != nullptr) measure_block(begin, rows, exact);
+  }
+
+  // Source rows as float32, in the output's order of elements.
+  void load_block(uint64_t begin, uint64_t rows, std::span<float> out) {
+    const LogicalTensor& source = *tile_.source;
+    const uint64_t first = rows_.tile_begin + begin;
+    const bool transposed = !tensor_.mapped.transpose.none();
+    const std::span<float> raw = transposed ? resized(scratch_.raw, rows * columns_) : out;
+    const StoredRows stored{tile_.weight, tile_.scales, tile_.biases};
+    decode_rows(source, stored.rows(first, rows, tile_.rows), rows, columns_, raw);
+    if (!transposed) return;
+    const models::RowTranspose& transpose = tensor_.mapped.transpose;
+    for (uint64_t row = 0; row < rows; ++row) {
+      kernels::transpose(
+          raw.subspan(row * columns_, columns_),
+          transpose.channels,
+          transpose.positions,
+          out.subspan(row * columns_, columns_));
+    }
+  }
+
+  // Adds every LoRA in order; keeps each one's delta for the measurement.
+  void add_deltas(uint64_t begin, uint64_t rows, std::span<float> exact) {
+    present_.clear();
+    const uint64_t first = rows_.canonical_begin + begin;
+    for (size_t i = 0; i < deltas_->size(); ++i) {
+      const lora::Contribution& item = (*deltas_)[i];
+      const uint64_t from = std::max(first, item.begin);
+      const uint64_t to = std::min(first + rows, item.begin + item.count);
+      if (from >= to) continue;
+      const uint64_t count = to - from;
+      const uint64_t up_row = item.up_begin + (from - item.begin);
+      const std::span<float> product = resized(scratch_.product, count * columns_);
+      if (item.update != nullptr) {
+        const uint64_t rank = item.update->rank;
+        const std::span<float> up = resized(scratch_.up, count * rank);
+        lora::read_up(*item.update, up_row, count, up);
+        kernels::low_rank_product(
+            up, std::span(scratch_.down[i]).first(rank * columns_), count, rank, columns_, product);
+      } else {
+        lora::read_dense(*item.dense, up_row, count, product);
+      }
+      const std::span<float> target = exact.subspan((from - first) * columns_, count * columns_);
+      kernels::add(product, target);
+      keep_delta(item.adapter, rows, (from - first) * columns_, product);
+    }
+  }
+
+  void keep_delta(size_t adapter, uint64_t rows, uint64_t offset, std::span<const float> product) {
+    if (scratch_.delta.size() <= adapter) scratch_.delta.resize(adapter + 1);
+    const std::span<float> delta = resized(scratch_.delta[adapter], rows * columns_);
+    const bool fresh = std::find(present_.begin(), present_.end(), adapter) == present_.end();
+    if (fresh) {
+      present_.push_back(adapter);
+      if (product.size() == delta.size()) {
+        std::copy(product.begin(), product.end(), delta.begin());
+        return;
+      }
+      std::fill(delta.begin(), delta.end(), 0.0F);
+    }
+    kernels::add(product, delta.subspan(offset, product.size()));
+  }
+
+  kernels::PackedRows packed_block(uint64_t begin, uint64_t rows) {
+    const auto part = [&](std::vector<std::byte>& buffer, uint64_t row_bytes) {
+      return std::span(buffer).subspan(begin * row_bytes, rows * row_bytes);
+    };
+    return {
+        part(scratch_.weight, tensor_.weight.row_bytes),
+        part(scratch_.scales, tensor_.scales->row_bytes),
+        tensor_.biases ? part(scratch_.biases, tensor_.biases->row_bytes) : std::span<std::byte>()};
+  }
+
+  std::span<std::byte> plain_block(uint64_t begin, uint64_t rows) {
+    return std::span(scratch_.weight).subspan(begin * weight_row_bytes(), rows * weight_row_bytes());
+  }
+
+  void store_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {
+    if (tensor_.format) {
+      const auto rounding =
+          tensor_.baked() ? kernels::Rounding::stored_scales : kernels::Rounding::exact_scales;
+      kernels::quantize(
+          *tensor_.format, exact, rows, columns_, tensor_.mapped.dtype, rounding, packed_block(begin, rows));
+    } else {
+      kernels::from_float32(exact, tensor_.mapped.dtype, plain_block(begin, rows));
+    }
+  }
+
+  void measure_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {
+    const std::span<float> stored = resized(scratch_.stored, rows * columns_);
+    const std::span<float> error = resized(scratch_.error, rows * columns_);
+    if (tensor_.format) {
+      const kernels::PackedRows packed = packed_block(begin, rows);
+      kernels::dequantize(
+          *tensor_.format,
+          {packed.packed, packed.scales, packed.biases},
+          rows,
+          columns_,
+          tensor_.mapped.dtype,
+          stored);
+    } else {
+      kernels::to_float32(tensor_.mapped.dtype, plain_block(begin, rows), stored);
+      if (!kernels::all_finite(stored)) refuse_non_finite();
+    }
+    BakeSums sums;
+    sums.error = kernels::storage_error(exact, stored, rows, columns_, error);
+    for (const size_t adapter : present_) {
+      const std::span<const float> delta = std::span(scratch_.delta[adapter]).first(rows * columns_);
+      sums.loras[adapter] = {
+          .cross = kernels::dot(error, delta, rows, columns_),
+          .norm = kernels::dot(delta, delta, rows, columns_)};
+    }
+    sums_.add(sums);
+  }
+
+  [[noreturn]] void refuse_non_finite() const {
+    if (tensor_.baked()) {
+      fail(
+          ErrorKind::lora,
+          "{}: after merging, the weight holds infinite or NaN values; check the scale of the LoRAs",
+          tensor_name());
+    }
+    fail(
+        "{}: tensor '{}' holds infinite or NaN values, which cannot be quantized (a damaged download?)",
+        (tile_.component->folder.path / tile_.component->folder.files[tile_.source->file].name).string(),
+        tile_.source->name);
+  }
+
+  const Tile& tile_;
+  const PlannedTensor& tensor_;
+  const models::Piece& piece_;
+  const std::vector<lora::Contribution>* deltas_;
+  Scratch& scratch_;
+  UseRows rows_;
+  uint64_t columns_;
+  std::vector<size_t> present_ = {};  // LoRAs with a delta in the block
+  BakeSums sums_ = {};
+};
+
+}  // namespace
+
+void compute_tile(Tile& tile, Sink& sink) {
+  thread_local Scratch scratch;
+  for (const TileUse& use : *tile.uses) {
+    UseComputation computation(tile, use, scratch);
+    if (computation.empty()) continue;
+    BakeSums sums = computation.run(sink);
+    if (use.tensor->baked()) tile.sums.emplace_back(use.tensor, std::move(sums));
+  }
+}
+
+}  // namespace mflux

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/verify.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "mflux/base/error.h"
+#include "mflux/base/hash.h"
+#include "mflux/hub/hub.h"
+
+namespace mflux {
+namespace fs = std::filesystem;
+namespace {
+
+using safetensors::StoredTensor;
+using safetensors::TensorFolder;
+
+constexpr size_t kListed = 5;  // differences named in one check
+
+std::string listed(const std::vector<std::string>& items) {
+  const size_t shown = std::min(items.size(), kListed);
+  std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
+  if (items.size() > shown) text += fmt::format("; and {} more", items.size() - shown);
+  return text;
+}
+
+bool has_suffix_of_lora(std::string_view name) {
+  for (const std::string_view part : {".lora_", "lora_A", "lora_B", ".lora.", "lokr_", "hada_", ".alpha", ".diff"}) {
+    if (name.find(part) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
+// Compares what a second bake would write with what is there.
+class CompareSink : public Sink {
+ public:
+  CompareSink(const Plan& plan, const fs::path& folder) : plan_(plan) {
+    for (const PlannedShard& shard : plan.shards) files_.push_back(File::open(folder / shard.file));
+  }
+
+  void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) override {
+    thread_local std::vector<std::byte> there;
+    there.resize(data.size());
+    files_[part.shard].read(offset, there);
+    if (std::equal(data.begin(), data.end(), there.begin())) return;
+    const std::lock_guard lock(mutex_);
+    different_.insert(plan_.shards[part.shard].file + ": " + part.name);
+  }
+
+  std::vector<std::string> different() const { return {different_.begin(), different_.end()}; }
+
+ private:
+  const Plan& plan_;
+  std::vector<File> files_;
+  std::mutex mutex_;
+  std::set<std::string> different_;
+};
+
+class Verifier {
+ public:
+  Verifier(const VerifyOptions& options, const SaveEvents& events)
+      : options_(options), events_(events), folder_(options.folder) {}
+
+  VerifyReport run() {
+    if (!fs::is_directory(folder_)) fail("{}: no such folder", folder_.string());
+    read_receipt();
+    for (const std::string& component : components()) check_component(component);
+    if (report_.checks.empty() || (!receipt_ && components().empty())) {
+      fail("{}: holds neither a receipt (bake.json) nor a component with safetensors", folder_.string());
+    }
+    if (receipt_) check_outputs();
+    if (options_.base) {
+      if (!receipt_) fail("{}: without bake.json the bake cannot be repeated", folder_.string());
+      check_base();
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void add(std::string name, bool passed, std::string detail) {
+    report_.checks.push_back({.name = std::move(name), .passed = passed, .detail = std::move(detail)});
+  }
+
+  // Runs `body`; an Error is a failed check.
+  void check(const std::string& name, const std::function<std::string()>& body) {
+    try {
+      add(name, true, body());
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::interrupted) throw;
+      add(name, false, error.what());
+    }
+  }
+
+  void read_receipt() {
+    const fs::path path = folder_ / "bake.json";
+    if (!fs::exists(path)) {
+      add("receipt", true, "none (bake.json is not there): names, sizes and dtypes are checked, contents are not");
+      return;
+    }
+    check("receipt", [&] {
+      receipt_ = parse_receipt(read_text(path), path.string());
+      return fmt::format(
+          "{} input file(s), {} LoRA(s), {} output file(s)",
+          receipt_->inputs.size(),
+          receipt_->loras.size(),
+          receipt_->outputs.size());
+    });
+  }
+
+  std::vector<std::string> components() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      if (!entry.is_directory() || entry.path().filename().string().starts_with('.')) continue;
+      for (const auto& file : fs::directory_iterator(entry.path())) {
+        if (file.path().extension() == ".safetensors") names.insert(entry.path().filename().string());
+      }
+    }
+    if (receipt_) {
+      for (const FileRecord& record : receipt_->outputs) {
+        const fs::path file(record.file);
+        if (file.extension() == ".safetensors" && file.has_parent_path()) {
+          names.insert(file.parent_path().string());
+        }
+      }
+    }
+    return {names.begin(), names.end()};
+  }
+
+  void check_component(const std::string& name) {
+    std::optional<TensorFolder> folder;
+    check(name + ": index and headers", [&] {
+      folder = safetensors::open_folder(folder_ / name);
+      if (folder->index_name.empty()) {
+        fail("{}: no index (model.safetensors.index.json): an unfinished save", (folder_ / name).string());
+      }
+      return fmt::format("{} tensors in {} shard(s)", folder->tensors.size(), folder->files.size());
+    });
+    if (!folder) return;
+    check(name + ": total size", [&] { return check_total_size(*folder); });
+    check(name + ": quantization level", [&] { return check_level(*folder); });
+    check(name + ": no LoRA leftovers", [&]() -> std::string {
+      std::vector<std::string> left;
+      for (const StoredTensor& tensor : folder->tensors) {
+        if (has_suffix_of_lora(tensor.info.name)) left.push_back(tensor.info.name);
+      }
+      if (!left.empty()) fail("{}: holds {}", (folder_ / name).string(), listed(left));
+      return "none";
+    });
+  }
+
+  static std::string check_total_size(const TensorFolder& folder) {
+    uint64_t bytes = 0;
+    for (const StoredTensor& tensor : folder.tensors) bytes += tensor.info.bytes;
+    const auto stated = safetensors::index_total_size(folder.path / folder.index_name);
+    if (!stated) return fmt::format("{} bytes (the index does not tell)", bytes);
+    if (*stated != bytes) {
+      fail(
+          "{}: total_size is {}, the tensors have {} bytes",
+          (folder.path / folder.index_name).string(),
+          *stated,
+          bytes);
+    }
+    return fmt::format("{} bytes", bytes);
+  }
+
+  // S8: what the metadata says is what the bytes are.
+  static std::string check_level(const TensorFolder& folder) {
+    size_t packed = 0;
+    size_t scales = 0;
+    for (const StoredTensor& tensor : folder.tensors) {
+      packed += tensor.info.spec.dtype == Dtype::u32 && tensor.info.name.ends_with(".weight") ? 1 : 0;
+      scales += tensor.info.name.ends_with(".scales") ? 1 : 0;
+    }
+    const std::string_view level = folder.metadata("quantization_level");
+    const bool at_load = folder.metadata("mflux_cpp_quantized") == "at load";
+    const bool says_packed = !level.empty() && level != "None" && !at_load;
+    // Python mflux stamps the requested level on every component, quantized or not.
+    const bool ours = !folder.metadata("mflux_cpp_version").empty();
+    if (packed != scales || (packed != 0 && !says_packed) || (ours && says_packed && packed == 0)) {
+      fail(
+          "{}: the metadata says quantization_level '{}'{}, the files hold {} packed tensors and {} scales",
+          folder.path.string(),
+          level,
+          at_load ? " at load" : "",
+          packed,
+          scales);
+    }
+    return fmt::format(
+        "{}{}, {} packed tensors", level.empty() ? "not told" : level, at_load ? " at load" : "", packed);
+  }
+
+  void check_outputs() {
+    check("files and hashes", [&] {
+      std::vector<std::string> wrong;
+      uint64_t bytes = 0;
+      for (const FileRecord& record : receipt_->outputs) {
+        if (const std::string problem = file_problem(record); !problem.empty()) wrong.push_back(problem);
+        bytes += record.bytes;
+        if (events_.stop != nullptr && *events_.stop) fail(ErrorKind::interrupted, "interrupted");
+      }
+      if (!wrong.empty()) fail("{}", listed(wrong));
+      return fmt::format("{} files, {:.2f} GB, as the receipt says", receipt_->outputs.size(), static_cast<double>(bytes) / 1e9);
+    });
+    check("size", [&] {
+      const auto weights = [](const std::vector<FileRecord>& files) {
+        uint64_t sum = 0;
+        for (const FileRecord& file : files) {
+          if (file.file.ends_with(".safetensors")) sum += file.bytes;
+        }
+        return sum;
+      };
+      const double in = static_cast<double>(weights(receipt_->inputs));
+      const double out = static_cast<double>(weights(receipt_->outputs));
+      return fmt::format("{:.2f} GB, {:.0f} % of the source's {:.2f} GB", out / 1e9, in == 0 ? 0 : 100 * out / in, in / 1e9);
+    });
+  }
+
+  std::string file_problem(const FileRecord& record) const {
+    const fs::path relative(record.file);
+    const bool outside = relative.is_absolute() ||
+                         std::any_of(relative.begin(), relative.end(), [](const fs::path& p) { return p == ".."; });
+    if (outside) return record.file + " is outside the folder";
+    const fs::path path = folder_ / relative;
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) return record.file + " is missing";
+    const uint64_t size = fs::file_size(path);
+    if (size != record.bytes) {
+      return fmt::format("{} has {} bytes, the receipt says {}", record.file, size, record.bytes);
+    }
+    const std::string hash = hash_file(path);
+    if (hash != record.xxh3_128) {
+      return fmt::format("{} has XXH3-128 {}, the receipt says {}", record.file, hash, record.xxh3_128);
+    }
+    return "";
+  }
+
+  void check_base() {
+    SaveOptions options = receipt_->options;
+    options.model = *options_.base;
+    options.loras = options_.loras;
+    check("LoRAs", [&] { return check_loras(); });
+    check("second bake", [&] {
+      const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
+      lora::Loaded loras = load_loras(model, options);
+      const Plan plan = make_plan(model, loras, options);
+      for (const PlannedShard& shard : plan.shards) check_header(shard);
+      CompareSink sink(plan, folder_);
+      StreamOptions stream_options{.stop = events_.stop};
+      SaveProgress progress{.bytes_total = bytes_to_read(model, plan, {})};
+      stream_options.on_progress = [&](uint64_t bytes) {
+        progress.bytes_done = bytes;
+        if (events_.progress) events_.progress(progress);
+      };
+      const StreamResult result = stream(model, plan, stream_options, sink);
+      check_inputs(result);
+      const std::vector<std::string> different = sink.different();
+      if (!different.empty()) fail("{} tensor(s) differ: {}", different.size(), listed(different));
+      return fmt::format("{} tensors equal bit for bit", plan.tensors.size());
+    });
+  }
+
+  void check_header(const PlannedShard& planned) const {
+    const fs::path path = folder_ / planned.file;
+    const File file = File::open(path);
+    std::string there(std::min<uint64_t>(planned.header.size(), file.size()), '\0');
+    file.read(0, std::as_writable_bytes(std::span(there)));
+    if (there != planned.header || file.size() != planned.bytes) {
+      fail("{}: other tensors, metadata or order than a bake of this model gives", path.string());
+    }
+  }
+
+  void check_inputs(const StreamResult& result) const {
+    std::vector<std::string> different;
+    for (const FileRecord& record : receipt_->inputs) {
+      for (const auto& [file, hash] : result.input_hashes) {
+        if (file == record.file && hash != record.xxh3_128) different.push_back(file);
+      }
+    }
+    if (!different.empty()) {
+      fail("not the model that was baked: {} other contents than the receipt says", listed(different));
+    }
+  }
+
+  std::string check_loras() const {
+    if (receipt_->loras.size() != options_.loras.size()) {
+      fail("{} given, the receipt lists {}", options_.loras.size(), receipt_->loras.size());
+    }
+    for (size_t i = 0; i < options_.loras.size(); ++i) {
+      const LoraRecord& record = receipt_->loras[i];
+      const fs::path path = hub::resolve_lora(options_.loras[i].name);
+      if (hash_file(path) != record.file.xxh3_128) {
+        fail("{}: not the file that was baked ({})", path.string(), record.file.file);
+      }
+      if (options_.loras[i].scale != record.scale) {
+        fail("{}: scale {}, the receipt says {}", path.string(), options_.loras[i].scale, record.scale);
+      }
+    }
+    return fmt::format("{} file(s), as the receipt says", receipt_->loras.size());
+  }
+
+  VerifyOptions options_;
+  SaveEvents events_;
+  fs::path folder_;
+  std::optional<Receipt> receipt_ = {};
+  VerifyReport report_ = {};
+};
+
+}  // namespace
+
+bool VerifyReport::passed() const {
+  return std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.passed; });
+}
+
+VerifyReport verify(const VerifyOptions& options, const SaveEvents& events) {
+  try {
+    return Verifier(options, events).run();
+  } catch (const fs::filesystem_error& error) {
+    fail("{}", error.what());
+  }
+}
+
+}  // namespace mflux
