@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// What the user sees: results on standard output; log, warnings and the progress bar on standard error.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "mflux/save.h"
+
+namespace mflux::cli {
+
+struct ConsoleOptions {
+  bool json = false;     // one JSON object a line, on standard output
+  bool verbose = false;  // every line of the log, even on a terminal
+};
+
+class Console {
+ public:
+  explicit Console(const ConsoleOptions& options);
+  ~Console();
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
+  SaveEvents events(std::string_view verb);  // valid as long as the console
+  void result(std::string_view text);        // a line of the answer
+  bool json() const { return options_.json; }
+  void finish_bar();
+
+ private:
+  void log(std::string_view line, bool important);
+  void draw(const SaveProgress& progress);
+
+  ConsoleOptions options_;
+  bool terminal_;
+  std::string verb_ = {};
+  bool bar_shown_ = false;
+  std::chrono::steady_clock::time_point begin_ = {};
+  std::chrono::steady_clock::time_point drawn_ = {};
+};
+
+}  // namespace mflux::cli

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// LoRAs on the command line, in the spelling of the seed (--lora F --lora-scale S) and of Python's mflux
+// (--lora F S, --lora-paths F G, --lora-scales S T).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mflux/options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mflux::cli {
+
+struct LoraArguments {
+  std::vector<std::string> paths = {};   // a number after a path is its scale
+  std::vector<double> scales = {};
+};
+
+void add_lora_options(CLI::App& app, LoraArguments& arguments);
+
+// Throws a usage Error if there are not as many scales as LoRAs (none at all means 1.0 each).
+std::vector<LoraRequest> settle_loras(const LoraArguments& arguments);
+
+}  // namespace mflux::cli

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "cli/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/sizes.h"
+#include "mflux/hub/hub.h"
+#include "mflux/plan.h"
+
+namespace mflux::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<const PlannedPart*> parts(const PlannedTensor& tensor) {
+  std::vector<const PlannedPart*> list = {&tensor.weight};
+  if (tensor.scales) list.push_back(&*tensor.scales);
+  if (tensor.biases) list.push_back(&*tensor.biases);
+  return list;
+}
+
+void print_json(const Plan& plan, const lora::Loaded& loras) {
+  for (const PlannedTensor& tensor : plan.tensors) {
+    for (const PlannedPart* part : parts(tensor)) {
+      const Json json = {
+          {"event", "tensor"},
+          {"component", plan.components[tensor.component].name},
+          {"name", part->name},
+          {"dtype", dtype_name(part->spec.dtype)},
+          {"shape", part->spec.shape},
+          {"bits", tensor.format ? Json(tensor.format->bits) : Json()},
+          {"bytes", part->spec.bytes()},
+          {"file", plan.shards[part->shard].file},
+          {"baked", tensor.baked()}};
+      fmt::print("{}\n", json.dump());
+    }
+  }
+  for (const lora::Adapter& adapter : loras.adapters) {
+    for (const lora::KeyRecord& key : adapter.keys) {
+      const Json json = {
+          {"event", "lora key"},
+          {"lora", adapter.path.filename().string()},
+          {"key", key.key},
+          {"used", key.used},
+          {"tensors", key.tensors},
+          {"rank", key.rank},
+          {"alpha", key.alpha},
+          {"reason", key.reason}};
+      fmt::print("{}\n", json.dump());
+    }
+  }
+  for (const PlannedShard& shard : plan.shards) {
+    const Json json = {
+        {"event", "shard"}, {"file", shard.file}, {"bytes", shard.bytes}, {"tensors", shard.tensors.size()}};
+    fmt::print("{}\n", json.dump());
+  }
+  const Json json = {{"event", "plan"}, {"bytes", plan.bytes()}, {"shards", plan.shards.size()}, {"notes", plan.notes}};
+  fmt::print("{}\n", json.dump());
+}
+
+void print_text(const Plan& plan, const lora::Loaded& loras) {
+  for (const PlannedTensor& tensor : plan.tensors) {
+    for (const PlannedPart* part : parts(tensor)) {
+      fmt::print(
+          "{}/{}  {} {}  {}{}\n",
+          plan.components[tensor.component].name,
+          part->name,
+          dtype_name(part->spec.dtype),
+          to_string(part->spec.shape),
+          plan.shards[part->shard].file,
+          tensor.baked() ? "  + LoRA" : "");
+    }
+  }
+  for (const lora::Adapter& adapter : loras.adapters) {
+    fmt::print("\n{}: {}, scale {:g}\n", adapter.path.filename().string(), adapter.dialect, adapter.scale);
+    for (const lora::KeyRecord& key : adapter.keys) {
+      if (key.used) {
+        fmt::print("  {} -> {}\n", key.key, fmt::join(key.tensors, ", "));
+      } else {
+        fmt::print("  {} skipped: {}\n", key.key, key.reason);
+      }
+    }
+  }
+  fmt::print("\n");
+  for (const PlannedShard& shard : plan.shards) {
+    fmt::print("{}  {}  {} tensors\n", shard.file, format_size(shard.bytes), shard.tensors.size());
+  }
+  for (const PlannedComponent& component : plan.components) {
+    if (component.shards == 0) continue;
+    fmt::print(
+        "{}: {} tensors, {} shard(s), {}, quantization level {}\n",
+        component.name,
+        component.tensors,
+        component.shards,
+        format_size(component.tensor_bytes),
+        component.metadata.at("quantization_level"));
+  }
+  for (const std::string& note : plan.notes) fmt::print("Note: {}\n", note);
+  fmt::print("In all {}; nothing was written.\n", format_size(plan.bytes()));
+}
+
+}  // namespace
+
+int print_plan(const SaveOptions& options, const ConsoleOptions& console) {
+  const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
+  lora::Loaded loras = load_loras(model, options);
+  const Plan plan = make_plan(model, loras, options);
+  if (console.json) {
+    print_json(plan, loras);
+  } else {
+    print_text(plan, loras);
+  }
+  return ExitStatus::done;
+}
+
+}  // namespace mflux::cli

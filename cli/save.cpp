@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/save.h"
+
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/lora_arguments.h"
+#include "cli/plan.h"
+#include "cli/sizes.h"
+#include "mflux/base/error.h"
+#include "mflux/hub/hub.h"
+
+namespace mflux::cli {
+namespace {
+
+struct SaveArguments {
+  SaveOptions options = {};
+  LoraArguments loras = {};
+  std::string base_model = {};
+  std::string mode = "affine";
+  std::string layout = "mflux";
+  std::string on_lora_failure = "error";
+  std::string max_shard_size = "2GiB";
+  std::string max_memory = "1GiB";
+  int bits = 0;
+  int group_size = 0;
+  double min_kept = 0;
+  bool dry_run = false;
+  ConsoleOptions console = {};
+};
+
+void add_options(CLI::App& app, SaveArguments& a) {
+  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")->required();
+  app.add_option("--base-model", a.base_model, "Family, where the files cannot tell: dev, schnell, qwen-image, ...");
+  app.add_option("--path", a.options.output, "Folder to write");
+  app.add_flag("--overwrite", a.options.overwrite, "Replace the folder, once the new one is complete");
+  app.add_option("-q,--quantize", a.bits, "Bits of a packed weight: 2, 3, 4, 5, 6 or 8");
+  app.add_option("--q-mode", a.mode, "affine, mxfp4, mxfp8 or nvfp4")->capture_default_str();
+  app.add_option("--q-group-size", a.group_size, "Weights per scale: 32, 64 or 128");
+  app.add_flag("--quantize-at-load", a.options.quantize_at_load,
+               "Keep full precision on disk and only record the level");
+  add_lora_options(app, a.loras);
+  app.add_option("--on-lora-failure", a.on_lora_failure, "error, skip-layer, skip-lora or full-precision")
+      ->capture_default_str();
+  app.add_option("--min-kept", a.min_kept, "Refuse a bake of which less than this share survives rounding (0..1)");
+  app.add_option("--layout", a.layout, "mflux, diffusers or comfyui")->capture_default_str();
+  app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")->capture_default_str();
+  app.add_option("--max-memory", a.max_memory, "Bound on the working set")->capture_default_str();
+  app.add_flag("--sha256", a.options.sha256, "Add sha256 to the receipt");
+  app.add_flag("--dry-run", a.dry_run, "Print the plan and write nothing");
+  app.add_flag("--json", a.console.json, "One JSON object a line");
+  app.add_flag("-v,--verbose", a.console.verbose, "Every line of the log");
+}
+
+SaveOptions settle(const CLI::App& app, SaveArguments& a) {
+  SaveOptions options = a.options;
+  if (app.count("--base-model") != 0) options.base_model = a.base_model;
+  if (app.count("--quantize") != 0) options.bits = a.bits;
+  if (app.count("--q-group-size") != 0) options.group_size = a.group_size;
+  if (app.count("--min-kept") != 0) options.min_kept = a.min_kept;
+  const auto mode = parse_quant_mode(a.mode);
+  if (!mode) fail(ErrorKind::usage, "--q-mode '{}' is not affine, mxfp4, mxfp8 or nvfp4", a.mode);
+  options.mode = *mode;
+  const auto layout = parse_layout(a.layout);
+  if (!layout) fail(ErrorKind::usage, "--layout '{}' is not mflux, diffusers or comfyui", a.layout);
+  options.layout = *layout;
+  const auto policy = parse_on_lora_failure(a.on_lora_failure);
+  if (!policy) {
+    fail(
+        ErrorKind::usage,
+        "--on-lora-failure '{}' is not error, skip-layer, skip-lora or full-precision",
+        a.on_lora_failure);
+  }
+  options.on_lora_failure = *policy;
+  options.max_shard_bytes = parse_size(a.max_shard_size);
+  options.max_memory = parse_size(a.max_memory);
+  options.loras = settle_loras(a.loras);
+  if (options.output.empty() && !a.dry_run) {
+    fail(ErrorKind::usage, "--path is missing: where should the model be saved?");
+  }
+  return options;
+}
+
+void check_family(const SaveOptions& options, const Program& program) {
+  if (!program.required_family) return;
+  const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
+  const models::Family* required = models::find_family(*program.required_family);
+  if (model.family == required) return;
+  fail(
+      ErrorKind::usage,
+      "{}: this is {}, and the command is for {}; use mflux save",
+      options.model,
+      models::family_title(*model.family),
+      models::family_title(*required));
+}
+
+int run_save(const SaveOptions& options, const ConsoleOptions& console_options) {
+  Console console(console_options);
+  const auto begin = std::chrono::steady_clock::now();
+  const SaveReport report = save(options, console.events("Saving"));
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (console.json()) {
+    nlohmann::ordered_json loras = nlohmann::ordered_json::array();
+    for (const LoraRecord& lora : report.receipt.loras) {
+      loras.push_back(
+          {{"file", lora.file.file}, {"scale", lora.scale}, {"layers", lora.layers}, {"kept", lora.kept}});
+    }
+    const nlohmann::ordered_json json = {
+        {"event", "saved"},
+        {"path", options.output.string()},
+        {"bytes", report.output_bytes},
+        {"source_bytes", report.source_bytes},
+        {"seconds", seconds},
+        {"resumed_shards", report.resumed_shards},
+        {"loras", loras},
+        {"warnings", report.warnings}};
+    console.result(json.dump());
+  } else {
+    console.result(fmt::format(
+        "Saved {} ({} from {}) in {:.1f} s. Prove it: mflux verify {}",
+        options.output.string(),
+        format_size(report.output_bytes),
+        format_size(report.source_bytes),
+        seconds,
+        options.output.string()));
+  }
+  return ExitStatus::done;
+}
+
+}  // namespace
+
+Command add_save(CLI::App& app, const Program& program) {
+  auto arguments = std::make_shared<SaveArguments>();
+  add_options(app, *arguments);
+  return [&app, arguments, program] {
+    const SaveOptions options = settle(app, *arguments);
+    check_family(options, program);
+    if (arguments->dry_run) return print_plan(options, arguments->console);
+    return run_save(options, arguments->console);
+  };
+}
+
+}  // namespace mflux::cli

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Sizes as people type and read them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mflux::cli {
+
+uint64_t parse_size(const std::string& text);  // "2GiB", "500MB", "1.5G", "1000000"; throws a usage Error
+std::string format_size(uint64_t bytes);       // "18.00 GB"
+
+}  // namespace mflux::cli

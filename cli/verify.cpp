@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/verify.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/lora_arguments.h"
+#include "mflux/base/error.h"
+
+namespace mflux::cli {
+namespace {
+
+struct VerifyArguments {
+  std::string folder = {};
+  std::string base = {};
+  LoraArguments loras = {};
+  ConsoleOptions console = {};
+};
+
+int run(const VerifyArguments& arguments) {
+  VerifyOptions options{.folder = arguments.folder, .loras = settle_loras(arguments.loras)};
+  if (!arguments.base.empty()) options.base = arguments.base;
+  if (!options.loras.empty() && !options.base) {
+    fail(ErrorKind::usage, "--lora needs --base: the bake is repeated from the base model");
+  }
+  Console console(arguments.console);
+  const VerifyReport report = verify(options, console.events("Verifying"));
+  for (const Check& check : report.checks) {
+    if (console.json()) {
+      const nlohmann::ordered_json json = {
+          {"event", "check"}, {"name", check.name}, {"passed", check.passed}, {"detail", check.detail}};
+      console.result(json.dump());
+    } else {
+      console.result(fmt::format("{}  {}: {}", check.passed ? "ok    " : "FAILED", check.name, check.detail));
+    }
+  }
+  if (console.json()) {
+    const nlohmann::ordered_json json = {{"event", "verified"}, {"passed", report.passed()}};
+    console.result(json.dump());
+  } else {
+    console.result(report.passed() ? "Verified." : "Not verified: see the lines marked FAILED.");
+  }
+  return report.passed() ? ExitStatus::done : ExitStatus::difference;
+}
+
+}  // namespace
+
+Command add_verify(CLI::App& app, const Program&) {
+  auto arguments = std::make_shared<VerifyArguments>();
+  app.add_option("folder", arguments->folder, "The saved folder")->required();
+  app.add_option("--base", arguments->base, "The model it was made from: bake again and compare bit for bit");
+  add_lora_options(app, arguments->loras);
+  app.add_flag("--json", arguments->console.json, "One JSON object a line");
+  app.add_flag("-v,--verbose", arguments->console.verbose, "Every line of the log");
+  return [arguments] { return run(*arguments); };
+}
+
+}  // namespace mflux::cli
