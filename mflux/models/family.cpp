@@ -105,7 +105,9 @@ class Writer {
   MappedTensor map(const std::string& name, const Assembly& assembly) const {
     const CanonicalTensor& first = *assembly.parts.front();
     const Layer& layer = *component_.layers[first.layer].layer;
-    MappedTensor mapped{.name = name, .shape = first.spec.shape};
+    MappedTensor mapped;
+    mapped.name = name;
+    mapped.shape = first.spec.shape;
     std::vector<uint64_t> counts;
     Dtype dtype = first.spec.dtype;
     uint64_t total = 0;

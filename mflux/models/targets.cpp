@@ -67,10 +67,10 @@ class Targets {
       parts.push_back(found->second);
       counts.push_back(found->second->spec.rows());
     }
-    lora::Target target{
-        .alias = alias,
-        .component = std::string(component_.table->name),
-        .inputs = parts.front()->spec.row_elements()};
+    lora::Target target;
+    target.alias = alias;
+    target.component = component_.table->name;
+    target.inputs = parts.front()->spec.row_elements();
     for (const PartRows& rows : part_rows(spelling.rows, counts)) {
       target.rows.push_back(
           {.component = target.component,
