@@ -14,6 +14,7 @@ namespace mflux::models {
 namespace {
 
 constexpr std::string_view kBias = "bias";
+constexpr uint32_t kMostStages = 100;  // far more than any model has
 
 std::string_view naming_name(Naming naming) {
   switch (naming) {
@@ -55,6 +56,7 @@ std::optional<Place> place_exactly(std::string_view name, const std::vector<Spel
     const bool weight = constant || std::ranges::count(spelling.weights, parameter) > 0;
     if (!bias && !weight) continue;
     const std::optional<Indices> at = match(spelling.module, constant ? name : module);
+    if (at && spelling.flat && at->at[0] >= kMostStages) continue;
     if (at) return Place{.spelling = i, .at = *at, .bias = bias};
   }
   return std::nullopt;
@@ -107,6 +109,7 @@ class Reader {
 
   CanonicalComponent read() {
     for (size_t i = 0; i < source_.tensors.size(); ++i) find(i);
+    count_stages();
     for (const auto& [source, found] : places_) read_tensor(source, found);
     settle_twins();
     check_presence(result_, spellings_, problems_);
@@ -129,9 +132,35 @@ class Reader {
     }
   }
 
+  void count_stages() {
+    std::map<uint32_t, bool> is_resnet;  // by number in the flat list
+    for (const auto& [source, found] : places_) {
+      const Spelling& spelling = spellings_[found.spelling];
+      const Block& block = *result_.layers[spelling.parts.front()].block;
+      if (!block.flat) continue;
+      if (!spelling.flat) {
+        is_resnet[found.at.at[0]] = placeholders(block.mflux) == 2;
+      } else {
+        const auto [stage, place] = found.at.at;
+        if (result_.stages.size() <= stage) result_.stages.resize(stage + size_t{1});
+        if (found.at.count == 2) {
+          result_.stages[stage] = std::max(result_.stages[stage], place + 1);
+        }
+      }
+    }
+    for (const auto& [number, resnet] : is_resnet) {
+      if (result_.stages.empty()) result_.stages.push_back(0);
+      if (resnet) {
+        ++result_.stages.back();
+      } else {
+        result_.stages.push_back(0);
+      }
+    }
+  }
+
   void read_tensor(size_t source, const Place& found) {
     const Spelling& spelling = spellings_[found.spelling];
-    Indices at = found.at;
+    Indices at = spelling.flat ? to_flat(result_.stages, found.at) : found.at;
     if (spelling.copies) {
       --at.count;
       copies_[found.at.at[at.count]] = source;

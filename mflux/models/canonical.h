@@ -39,6 +39,7 @@ struct CanonicalComponent {
   std::vector<FullLayer> layers;
   std::map<std::string, CanonicalTensor> tensors;
   std::map<const Block*, std::set<Indices>> instances;  // which blocks there are
+  Stages stages;                                        // of the flat list, if there is one
   std::set<size_t> left_out;                            // source tensors with no canonical form
 };
 

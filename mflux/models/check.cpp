@@ -30,12 +30,32 @@ void close_gaps(std::set<Indices>& found) {
 
 // The tensor's name as the file should spell it.
 std::string spelled(
-    const std::vector<Spelling>& spellings, size_t layer, const Indices& at, bool bias) {
+    const CanonicalComponent& component,
+    const std::vector<Spelling>& spellings,
+    size_t layer,
+    const Indices& at,
+    bool bias) {
   for (const Spelling& spelling : spellings) {
     if (std::ranges::count(spelling.parts, layer) == 0) continue;
-    return weight_name(fill(spelling.module, at), bias ? "bias" : spelling.weights.front());
+    const std::string module = fill(spelling.module, spelled_at(spelling, component.stages, at));
+    return weight_name(module, bias ? "bias" : spelling.weights.front());
   }
   return "";
+}
+
+// The items of a flat list are of different blocks of the tables, which together have no gap.
+void check_flat(const CanonicalComponent& component, Problems& problems) {
+  std::set<uint32_t> found;
+  std::string_view name;
+  for (const auto& [block, instances] : component.instances) {
+    if (!block->flat) continue;
+    name = block->name;
+    for (const Indices& at : instances) found.insert(at.at[0]);
+  }
+  uint32_t first = 0;
+  while (found.contains(first)) ++first;
+  if (found.empty() || first > *found.rbegin()) return;
+  problems.missing.insert(fill(name, {.at = {first, 0}, .count = 1}));
 }
 
 // A dimension of the tables, "2h" or "h+m": a sum of multiples of widths.
@@ -131,11 +151,12 @@ class Widths {
 
 void check_presence(
     CanonicalComponent& component, const std::vector<Spelling>& spellings, Problems& problems) {
+  check_flat(component, problems);
   for (const Block& block : component.table->blocks) {
     std::set<Indices> expected = component.instances[&block];
     if (expected.empty() && block.optional) continue;
     if (expected.empty()) expected.insert(Indices{});
-    if (!block.optional) close_gaps(expected);
+    if (!block.optional && !block.flat) close_gaps(expected);
     for (const Indices& at : expected) {
       for (size_t i = 0; i < component.layers.size(); ++i) {
         const FullLayer& full = component.layers[i];
@@ -147,8 +168,8 @@ void check_presence(
         const bool has_bias = full.layer->bias && kind != Kind::constant;
         const bool bias = has_bias && component.tensors.contains(module + ".bias");
         if (full.layer->optional && !weight && !bias) continue;
-        if (!weight) problems.missing.insert(spelled(spellings, i, at, false));
-        if (has_bias && !bias) problems.missing.insert(spelled(spellings, i, at, true));
+        if (!weight) problems.missing.insert(spelled(component, spellings, i, at, false));
+        if (has_bias && !bias) problems.missing.insert(spelled(component, spellings, i, at, true));
       }
     }
   }

@@ -23,7 +23,11 @@ Dtype wider(Dtype a, Dtype b) {
   return is_fp8(b) ? a : Dtype::f32;
 }
 
-bool is_left_out(const Block& block, Naming output) {
+bool is_left_out(const Block& block, const Indices& at, const Stages& stages, Naming output) {
+  if (block.mflux_skips_stage >= 0 && output == Naming::mflux &&
+      from_flat(stages, at).at[0] == static_cast<uint32_t>(block.mflux_skips_stage)) {
+    return true;
+  }
   switch (block.keep) {
     case Keep::always: return false;
     case Keep::diffusers_only: return output == Naming::mflux;
@@ -49,7 +53,8 @@ class Writer {
 
   MappedComponent write() {
     for (const auto& [name, tensor] : component_.tensors) {
-      if (is_left_out(*component_.layers[tensor.layer].block, output_)) {
+      const Block& block = *component_.layers[tensor.layer].block;
+      if (is_left_out(block, tensor.at, component_.stages, output_)) {
         for (const SourceRows& rows : tensor.rows) left_out_.insert(rows.source);
       } else {
         place(tensor);
@@ -88,7 +93,7 @@ class Writer {
 
   // The tensor's own block, or each block that has a copy.
   std::vector<Indices> places(const Spelling& spelling, const CanonicalTensor& tensor) const {
-    if (!spelling.copies) return {tensor.at};
+    if (!spelling.copies) return {spelled_at(spelling, component_.stages, tensor.at)};
     const Block& own = *component_.layers[tensor.layer].block;
     for (const auto& [block, found] : component_.instances) {
       if (block->name == own.copied_into) return {found.begin(), found.end()};

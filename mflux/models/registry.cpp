@@ -68,6 +68,9 @@ constexpr std::array kForeignClasses = {
 };
 // Pieces that no tensor of ours has.
 constexpr std::array kForeignTensors = {
+    Foreign{"lora_down.weight", "a LoRA; give it with --lora"},
+    Foreign{"lora_A.", "a LoRA; give it with --lora"},
+    Foreign{"lora_unet_", "a LoRA; give it with --lora"},
     Foreign{"double_stream_modulation", "FLUX.2"},
     Foreign{"single_stream_modulation", "FLUX.2"},
     Foreign{"to_qkv_mlp_proj", "FLUX.2"},
@@ -83,9 +86,6 @@ constexpr std::array kForeignTensors = {
     Foreign{"time_embedding.linear_1", "Stable Diffusion (a UNet)"},
     Foreign{"pos_embed.proj", "Stable Diffusion 3 or PixArt"},
     Foreign{"controlnet_blocks.", "a ControlNet"},
-    Foreign{"lora_down.weight", "a LoRA; give it with --lora"},
-    Foreign{"lora_A.", "a LoRA; give it with --lora"},
-    Foreign{"lora_unet_", "a LoRA; give it with --lora"},
 };
 
 bool is_transformer(const SourceComponent& component) {

@@ -27,6 +27,7 @@ Spelling spell_one(const FullLayer& full, size_t number, Naming naming) {
       join(or_same(block.mflux, block.name), or_same(layer.mflux, layer.name));
   if (is_gamma(layer.kind)) spelling.weights = {"weight"};
   spelling.copies = !block.copied_into.empty();
+  spelling.flat = block.flat;
   return spelling;
 }
 
@@ -104,6 +105,32 @@ std::vector<std::string> readings(const Component& component, std::string_view n
         std::string(respelling.canonical).append(name.substr(respelling.other.size())));
   }
   return result;
+}
+
+Indices to_flat(const Stages& stages, const Indices& staged) {
+  uint32_t number = 0;
+  const size_t stage = staged.at[0];
+  for (size_t i = 0; i < stage && i < stages.size(); ++i) number += stages[i] + 1;
+  if (staged.count == 2) {
+    number += staged.at[1];
+  } else if (stage < stages.size()) {
+    number += stages[stage];
+  }
+  return {.at = {number, 0}, .count = 1};
+}
+
+Indices from_flat(const Stages& stages, const Indices& flat) {
+  uint32_t place = flat.at[0];
+  uint32_t stage = 0;
+  while (stage < stages.size() && place > stages[stage]) {
+    place -= stages[stage] + 1;
+    ++stage;
+  }
+  return {.at = {stage, place}, .count = 2};
+}
+
+Indices spelled_at(const Spelling& spelling, const Stages& stages, const Indices& at) {
+  return spelling.flat ? from_flat(stages, at) : at;
 }
 
 std::vector<PartRows> part_rows(Rows rows, const std::vector<uint64_t>& counts) {

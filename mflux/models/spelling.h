@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,16 @@ struct Spelling {
   std::vector<std::string_view> weights = {};  // names of the weight; the first is written; {""}: the module itself
   bool has_bias = false;
   bool copies = false;  // the last {} of `module` is not one of the canonical name's
+  bool flat = false;    // the {} of `module` are a stage and a place, see Stages
 };
+
+// The number of resnets in each stage of a flat list (Block::flat).
+using Stages = std::vector<uint32_t>;
+Indices to_flat(const Stages& stages, const Indices& staged);
+Indices from_flat(const Stages& stages, const Indices& flat);  // stage and place
+
+// The numbers in `spelling` of a layer with these canonical numbers.
+Indices spelled_at(const Spelling& spelling, const Stages& stages, const Indices& at);
 std::vector<Spelling> spellings(
     const Component& component, const std::vector<FullLayer>& layers, Naming naming);
 

@@ -47,6 +47,10 @@ struct Block {
   std::string_view mflux = {};  // its name there; empty: the same
   // The mflux name has a {} of its own: a copy in each of the blocks of this (canonical) name.
   std::string_view copied_into = {};
+  // A flat list of stages: {} counts through the resnets and the resample that ends a stage. In mflux's name the first
+  // {} is the stage, the second the resnet within it.
+  bool flat = false;
+  int mflux_skips_stage = -1;  // mflux has these layers, but not in this stage
 };
 
 // How the rows of a layer in a foreign naming are made of the rows of its parts.

@@ -50,7 +50,7 @@ class Targets {
   }
 
   std::vector<Indices> places(const Spelling& spelling, const Indices& at) const {
-    if (!spelling.copies) return {at};
+    if (!spelling.copies) return {spelled_at(spelling, component_.stages, at)};
     const Block& own = *component_.layers[spelling.parts.front()].block;
     for (const auto& [block, found] : component_.instances) {
       if (block->name == own.copied_into) return {found.begin(), found.end()};

@@ -60,7 +60,8 @@ inline SourceComponent tiny(
     SourceComponent component, const std::map<uint64_t, uint64_t>& narrow = {}) {
   std::erase_if(component.tensors, [](const SourceComponent::Tensor& tensor) {
     const size_t at = tensor.name.find("blocks.");
-    if (at == std::string::npos) return false;
+    const bool of_coder = tensor.name.starts_with("encoder.") || tensor.name.starts_with("decoder.");
+    if (at == std::string::npos || of_coder) return false;
     const std::string number = tensor.name.substr(at + 7, tensor.name.find('.', at + 7) - at - 7);
     return std::stoi(number) > 1;
   });

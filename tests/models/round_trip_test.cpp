@@ -111,6 +111,29 @@ TEST_CASE("two blocks of small widths are a model") {
   check_round_trip(family("qwen"), qwen, Naming::mflux);
 }
 
+// diffusers' own test pipeline has three stages of one resnet instead of four of two.
+TEST_CASE("the Qwen VAE may have other stages") {
+  SourceComponent source = load_component("qwen-image.txt", "vae");
+  const std::string list = "encoder.down_blocks.";
+  const std::map<std::string, std::string> renumbered = {
+      {"0", "0"}, {"2", "1"}, {"3", "2"}, {"8", "3"}, {"9", "4"}};
+  std::erase_if(source.tensors, [&](SourceComponent::Tensor& tensor) {
+    if (!tensor.name.starts_with(list)) return false;
+    const size_t dot = tensor.name.find('.', list.size());
+    const auto number = renumbered.find(tensor.name.substr(list.size(), dot - list.size()));
+    if (number == renumbered.end()) return true;
+    tensor.name = list + number->second + tensor.name.substr(dot);
+    return false;
+  });
+  check_round_trip(family("qwen"), source, Naming::mflux);
+  const MappedComponent mapped =
+      map_component(family("qwen"), source, Naming::diffusers, Naming::mflux);
+  CHECK(mapped.left_out.size() == 2);  // time_conv of the second stage
+  const MappedTensor& last =
+      mapped_named(mapped, "encoder.down_blocks.2.resnets.0.conv1.conv3d.weight");
+  CHECK(last.pieces.front().canonical == "encoder.down_blocks.4.conv1.weight");
+}
+
 TEST_CASE("the original file has fused attention, its vectors cut by element") {
   const SourceComponent source = tiny(load_component("flux-dev.txt", "transformer"), kFluxNarrow);
   const MappedComponent mapped =

@@ -46,7 +46,7 @@ constexpr std::array kResample = {
         .shape = "* A * *",
         .mflux = "resample_conv"},
 };
-// Used for video only: mflux has some of them, and ignores one.
+// Used for video only; mflux has some of them.
 constexpr std::array kTimeConv = {
     Layer{
         .name = "time_conv",
@@ -58,37 +58,30 @@ constexpr std::array kTimeConv = {
 constexpr Block resnet(std::string_view name, std::string_view mflux) {
   return {.name = name, .layers = kResnet, .mflux = mflux};
 }
-constexpr Block resample(std::string_view name, std::string_view mflux) {
-  return {.name = name, .layers = kResample, .mflux = mflux};
-}
 constexpr Block attention(std::string_view name) { return {.name = name, .layers = kAttention}; }
 
-// diffusers' encoder is one flat list of four stages (two resnets, then a resample but at the end).
 constexpr std::array kBlocks = {
     Block{.name = "", .layers = kTop},
     Block{.name = "encoder", .layers = kEnds},
     Block{.name = "decoder", .layers = kEnds},
-    resnet("encoder.down_blocks.0", "encoder.down_blocks.0.resnets.0"),
-    resnet("encoder.down_blocks.1", "encoder.down_blocks.0.resnets.1"),
-    resample("encoder.down_blocks.2", "encoder.down_blocks.0.downsamplers.0"),
-    resnet("encoder.down_blocks.3", "encoder.down_blocks.1.resnets.0"),
-    resnet("encoder.down_blocks.4", "encoder.down_blocks.1.resnets.1"),
-    resample("encoder.down_blocks.5", "encoder.down_blocks.1.downsamplers.0"),
-    resnet("encoder.down_blocks.6", "encoder.down_blocks.2.resnets.0"),
-    resnet("encoder.down_blocks.7", "encoder.down_blocks.2.resnets.1"),
-    resample("encoder.down_blocks.8", "encoder.down_blocks.2.downsamplers.0"),
-    resnet("encoder.down_blocks.9", "encoder.down_blocks.3.resnets.0"),
-    resnet("encoder.down_blocks.10", "encoder.down_blocks.3.resnets.1"),
     Block{
-        .name = "encoder.down_blocks.5",
+        .name = "encoder.down_blocks.{}",
+        .layers = kResnet,
+        .mflux = "encoder.down_blocks.{}.resnets.{}",
+        .flat = true},
+    Block{
+        .name = "encoder.down_blocks.{}",
+        .layers = kResample,
+        .optional = true,
+        .mflux = "encoder.down_blocks.{}.downsamplers.0",
+        .flat = true},
+    Block{
+        .name = "encoder.down_blocks.{}",
         .layers = kTimeConv,
         .optional = true,
-        .keep = Keep::diffusers_only,
-        .mflux = "encoder.down_blocks.1.downsamplers.0"},
-    Block{
-        .name = "encoder.down_blocks.8",
-        .layers = kTimeConv,
-        .mflux = "encoder.down_blocks.2.downsamplers.0"},
+        .mflux = "encoder.down_blocks.{}.downsamplers.0",
+        .flat = true,
+        .mflux_skips_stage = 1},
     resnet("encoder.mid_block.resnets.{}", {}),
     attention("encoder.mid_block.attentions.0"),
     resnet("decoder.mid_block.resnets.{}", {}),
