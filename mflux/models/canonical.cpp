@@ -18,9 +18,12 @@ constexpr uint32_t kMostStages = 100;  // far more than any model has
 
 std::string_view naming_name(Naming naming) {
   switch (naming) {
-    case Naming::diffusers: return "diffusers";
-    case Naming::mflux: return "mflux";
-    case Naming::original: return "single-file";
+    case Naming::diffusers:
+      return "diffusers";
+    case Naming::mflux:
+      return "mflux";
+    case Naming::original:
+      return "single-file";
   }
   return "";
 }
@@ -79,13 +82,20 @@ size_t rank_of(Kind kind, bool bias, bool mflux) {
   if (bias) return 1;
   switch (kind) {
     case Kind::linear:
-    case Kind::embedding: return 2;
-    case Kind::norm: return 1;
-    case Kind::gamma3d: return mflux ? 1 : 3;
-    case Kind::gamma4d: return mflux ? 1 : 4;
-    case Kind::conv2d: return 4;
-    case Kind::conv3d: return 5;
-    case Kind::constant: return 0;  // any
+    case Kind::embedding:
+      return 2;
+    case Kind::norm:
+      return 1;
+    case Kind::gamma3d:
+      return mflux ? 1 : 3;
+    case Kind::gamma4d:
+      return mflux ? 1 : 4;
+    case Kind::conv2d:
+      return 4;
+    case Kind::conv3d:
+      return 5;
+    case Kind::constant:
+      return 0;  // any
   }
   return 0;
 }
@@ -205,9 +215,7 @@ class Reader {
     }
     if (!is_float(tensor.spec.dtype) && !tensor.packed) {
       problems_.wrong.push_back(fmt::format(
-          "'{}' has dtype {}, expected a float",
-          tensor.name,
-          dtype_name(tensor.spec.dtype)));
+          "'{}' has dtype {}, expected a float", tensor.name, dtype_name(tensor.spec.dtype)));
       return false;
     }
     return true;
@@ -255,8 +263,7 @@ class Reader {
 
   std::string canonical_name(size_t layer, const Indices& at, bool bias) const {
     const FullLayer& full = result_.layers[layer];
-    return weight_name(
-        fill(full.name, at), bias ? kBias : canonical_weight(full.layer->kind));
+    return weight_name(fill(full.name, at), bias ? kBias : canonical_weight(full.layer->kind));
   }
 
   void add(size_t source, size_t layer, const Indices& at, bool bias, const TensorSpec& spec) {
@@ -282,8 +289,7 @@ class Reader {
 
   void settle_twins() {
     for (const Twin& twin : result_.table->twins) {
-      const auto layer =
-          std::ranges::find(result_.layers, twin.original, &FullLayer::name);
+      const auto layer = std::ranges::find(result_.layers, twin.original, &FullLayer::name);
       const std::string original = weight_name(twin.original, canonical_weight(layer->layer->kind));
       const auto found =
           result_.tensors.find(weight_name(twin.name, canonical_weight(layer->layer->kind)));
@@ -315,8 +321,7 @@ class Reader {
     const auto first = copies_.find(0);
     const auto copy = copies_.find(at.at[0]);
     if (copy == copies_.end()) {
-      problems_.missing.insert(
-          weight_name(fill(spelling.module, at), spelling.weights.front()));
+      problems_.missing.insert(weight_name(fill(spelling.module, at), spelling.weights.front()));
     } else if (first != copies_.end()) {
       const SourceComponent::Tensor& a = source_.tensors[first->second];
       const SourceComponent::Tensor& b = source_.tensors[copy->second];
@@ -410,8 +415,8 @@ class Reader {
   Naming naming_;
   CanonicalComponent result_;
   std::vector<Spelling> spellings_;
-  std::map<size_t, Place> places_;      // by source tensor
-  std::map<uint32_t, size_t> copies_;   // source tensor by block, of the layer that has copies
+  std::map<size_t, Place> places_;     // by source tensor
+  std::map<uint32_t, size_t> copies_;  // source tensor by block, of the layer that has copies
   std::vector<size_t> unknown_;
   Problems problems_;
 };

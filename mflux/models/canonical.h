@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A component's headers, whatever their naming, as canonical tensors: the half of the mapping that reads.
+// A component's headers, whatever their naming, as canonical tensors: the half of the mapping that
+// reads.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +29,10 @@ struct CanonicalTensor {
   size_t layer = 0;  // number in CanonicalComponent::layers
   Indices at;
   bool bias = false;
-  TensorSpec spec;             // canonical shape; the source's dtype (BF16 for packed fp modes)
-  bool channels_last = false;  // the order inside the source's rows
+  TensorSpec spec;               // canonical shape; the source's dtype (BF16 for packed fp modes)
+  bool channels_last = false;    // the order inside the source's rows
   std::vector<SourceRows> rows;  // ascending `begin`, without gaps
-  std::string name;  // the tensor whose values these are: its own but for twins
+  std::string name;              // the tensor whose values these are: its own but for twins
 };
 
 struct CanonicalComponent {
@@ -61,11 +62,14 @@ struct Problems {
 void check_presence(
     CanonicalComponent& component, const std::vector<Spelling>& spellings, Problems& problems);
 
-// The shapes agree with the tables and with each other; a width that most tensors have is the right one.
+// The shapes agree with the tables and with each other; a width that most tensors have is the right
+// one.
 void check_shapes(
     const CanonicalComponent& component, const SourceComponent& source, Problems& problems);
 
 // The tensor's rows; in a vector each element is one.
-inline uint64_t row_count(const Shape& shape) { return shape.empty() ? 1 : shape.front(); }
+inline uint64_t row_count(const Shape& shape) {
+  return shape.empty() ? 1 : shape.front();
+}
 
 }  // namespace mflux::models

@@ -163,8 +163,7 @@ void check_presence(
         if (full.block != &block) continue;
         const std::string module = fill(full.name, at);
         const Kind kind = full.layer->kind;
-        const bool weight =
-            component.tensors.contains(weight_name(module, canonical_weight(kind)));
+        const bool weight = component.tensors.contains(weight_name(module, canonical_weight(kind)));
         const bool has_bias = full.layer->bias && kind != Kind::constant;
         const bool bias = has_bias && component.tensors.contains(module + ".bias");
         if (full.layer->optional && !weight && !bias) continue;
@@ -182,14 +181,13 @@ void check_shapes(
     const Shape expected = widths.expected(tensor);
     if (expected == tensor.spec.shape) continue;
     const SourceComponent::Tensor& found = source.tensors[tensor.rows.front().source];
-    const std::string as =
-        found.spec.shape == tensor.spec.shape
-            ? fmt::format("expected {}", to_string(expected))
-            : fmt::format(
-                  "so '{}' would have {}, expected {}",
-                  name,
-                  to_string(tensor.spec.shape),
-                  to_string(expected));
+    const std::string as = found.spec.shape == tensor.spec.shape
+                               ? fmt::format("expected {}", to_string(expected))
+                               : fmt::format(
+                                     "so '{}' would have {}, expected {}",
+                                     name,
+                                     to_string(tensor.spec.shape),
+                                     to_string(expected));
     problems.wrong.push_back(
         fmt::format("'{}' has shape {}, {}", found.name, to_string(found.spec.shape), as));
   }

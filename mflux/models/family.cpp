@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The half of the mapping that writes: canonical tensors to those of the output naming, and what they are packed to.
+// The half of the mapping that writes: canonical tensors to those of the output naming, and what
+// they are packed to.
 #include "mflux/models/family.h"
 
 #include <algorithm>
@@ -13,7 +14,9 @@
 namespace mflux::models {
 namespace {
 
-bool is_fp8(Dtype dtype) { return dtype == Dtype::f8_e4m3 || dtype == Dtype::f8_e5m2; }
+bool is_fp8(Dtype dtype) {
+  return dtype == Dtype::f8_e4m3 || dtype == Dtype::f8_e5m2;
+}
 
 // The narrowest dtype of the output's that holds both exactly.
 Dtype wider(Dtype a, Dtype b) {
@@ -29,9 +32,12 @@ bool is_left_out(const Block& block, const Indices& at, const Stages& stages, Na
     return true;
   }
   switch (block.keep) {
-    case Keep::always: return false;
-    case Keep::diffusers_only: return output == Naming::mflux;
-    case Keep::original_only: return output != Naming::original;
+    case Keep::always:
+      return false;
+    case Keep::diffusers_only:
+      return output == Naming::mflux;
+    case Keep::original_only:
+      return output != Naming::original;
   }
   return false;
 }
@@ -61,7 +67,8 @@ class Writer {
       }
     }
     MappedComponent result;
-    for (const std::string& name : order_) result.tensors.push_back(map(name, assemblies_.at(name)));
+    for (const std::string& name : order_)
+      result.tensors.push_back(map(name, assemblies_.at(name)));
     std::ranges::stable_sort(result.tensors, {}, [](const MappedTensor& tensor) {
       return std::pair(tensor.pieces.front().source, tensor.pieces.front().source_begin);
     });
@@ -77,8 +84,8 @@ class Writer {
       const auto part = std::ranges::find(spelling.parts, tensor.layer);
       if (part == spelling.parts.end()) continue;
       for (const Indices& at : places(spelling, tensor)) {
-        std::string name = weight_name(
-            fill(spelling.module, at), tensor.bias ? "bias" : spelling.weights.front());
+        std::string name =
+            weight_name(fill(spelling.module, at), tensor.bias ? "bias" : spelling.weights.front());
         const auto [there, is_new] = assemblies_.try_emplace(name);
         if (is_new) {
           there->second.spelling = &spelling;
@@ -140,9 +147,11 @@ class Writer {
     const uint64_t channels = mapped.shape[1];
     uint64_t positions = 1;
     for (size_t i = 2; i < mapped.shape.size(); ++i) positions *= mapped.shape[i];
-    if (to_last) std::rotate(mapped.shape.begin() + 1, mapped.shape.begin() + 2, mapped.shape.end());
+    if (to_last)
+      std::rotate(mapped.shape.begin() + 1, mapped.shape.begin() + 2, mapped.shape.end());
     if (from_last == to_last || channels == 1 || positions == 1) return;
-    mapped.transpose = to_last ? RowTranspose{channels, positions} : RowTranspose{positions, channels};
+    mapped.transpose =
+        to_last ? RowTranspose{channels, positions} : RowTranspose{positions, channels};
   }
 
   static void add_pieces(
@@ -213,7 +222,8 @@ std::map<std::string, Shape> canonical_shapes(
     const Family& family, const SourceComponent& source, Naming naming) {
   const CanonicalComponent component = read_component(family, source, naming);
   std::map<std::string, Shape> shapes;
-  for (const auto& [name, tensor] : component.tensors) shapes.emplace(tensor.name, tensor.spec.shape);
+  for (const auto& [name, tensor] : component.tensors)
+    shapes.emplace(tensor.name, tensor.spec.shape);
   return shapes;
 }
 

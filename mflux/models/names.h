@@ -21,7 +21,8 @@ struct Indices {
 
 size_t placeholders(std::string_view pattern);
 
-// The numbers for which fill(pattern, numbers) == name. Numbers of more than six digits do not count as one.
+// The numbers for which fill(pattern, numbers) == name. Numbers of more than six digits do not
+// count as one.
 std::optional<Indices> match(std::string_view pattern, std::string_view name);
 
 // Surplus numbers are ignored, missing ones are 0.
@@ -33,7 +34,8 @@ bool matches(std::string_view pattern, std::string_view name);
 // "a.b", or the one that is not empty.
 std::string join(std::string_view block, std::string_view layer);
 
-// The pattern nearest to `name` by edit distance, filled with the numbers of `name`; empty if none is near.
+// The pattern nearest to `name` by edit distance, filled with the numbers of `name`; empty if none
+// is near.
 std::string nearest(std::string_view name, const std::vector<std::string>& patterns);
 
 }  // namespace mflux::models

@@ -106,7 +106,9 @@ std::string class_of(const SourceComponent& component) {
   return config_class(component.config, config_file(component));
 }
 
-std::string expected_families() { return "expected FLUX.1, Qwen-Image or Qwen-Image-Edit"; }
+std::string expected_families() {
+  return "expected FLUX.1, Qwen-Image or Qwen-Image-Edit";
+}
 
 [[noreturn]] void refuse_class(const SourceComponent& component, std::string_view class_name) {
   for (const Foreign& foreign : kForeignClasses) {
@@ -138,7 +140,9 @@ void refuse_foreign_tensors(const std::vector<SourceComponent>& components) {
   }
 }
 
-const Component& transformer_of(const Family& family) { return component_of(family, ""); }
+const Component& transformer_of(const Family& family) {
+  return component_of(family, "");
+}
 
 const Family* family_of_class(std::string_view class_name) {
   for (const Family* family : kFamilies) {
@@ -160,8 +164,7 @@ struct Score {
   size_t known = 0;
 };
 
-size_t score(
-    const std::vector<SourceComponent>& components, const Family& family, Naming naming) {
+size_t score(const std::vector<SourceComponent>& components, const Family& family, Naming naming) {
   size_t known = 0;
   for (const SourceComponent& component : components) {
     if (component.tensors.empty() || !has_component(family, component.name)) continue;
@@ -171,7 +174,8 @@ size_t score(
   return known;
 }
 
-// Where names cannot tell: one file is the original, metadata tells mflux's, else a diffusers folder.
+// Where names cannot tell: one file is the original, metadata tells mflux's, else a diffusers
+// folder.
 std::array<Naming, 3> preference(const std::vector<SourceComponent>& components) {
   const bool saved = std::ranges::any_of(components, &SourceComponent::saved_by_mflux);
   const bool single = std::ranges::any_of(
@@ -215,8 +219,7 @@ size_t tensor_count(const std::vector<SourceComponent>& components) {
 bool shows_variant(
     const std::vector<SourceComponent>& components, const Family& variant, Naming naming) {
   for (const SourceComponent& component : components) {
-    if (is_pipeline(component) &&
-        class_of(component).find(variant.pipeline) != std::string::npos) {
+    if (is_pipeline(component) && class_of(component).find(variant.pipeline) != std::string::npos) {
       return true;
     }
     if (is_transformer(component) &&
@@ -279,8 +282,12 @@ const Family* find_family(std::string_view name) {
   return found == kFamilies.end() ? nullptr : *found;
 }
 
-std::string_view family_name(const Family& family) { return family.name; }
-std::string_view family_title(const Family& family) { return family.title; }
+std::string_view family_name(const Family& family) {
+  return family.name;
+}
+std::string_view family_title(const Family& family) {
+  return family.title;
+}
 
 std::vector<std::string> weight_components(const Family& family) {
   std::vector<std::string> names;
@@ -308,8 +315,7 @@ Identified identify(const std::vector<SourceComponent>& components, const Family
         asked->title);
   }
   return {
-      .family = variant_of(components, *best.family, best.naming, asked),
-      .naming = best.naming};
+      .family = variant_of(components, *best.family, best.naming, asked), .naming = best.naming};
 }
 
 const KnownModel* find_known_model(std::string_view name) {

@@ -23,8 +23,7 @@ Spelling spell_one(const FullLayer& full, size_t number, Naming naming) {
       .has_bias = layer.bias && layer.kind != Kind::constant};
   if (naming != Naming::mflux) return spelling;
   const Block& block = *full.block;
-  spelling.module =
-      join(or_same(block.mflux, block.name), or_same(layer.mflux, layer.name));
+  spelling.module = join(or_same(block.mflux, block.name), or_same(layer.mflux, layer.name));
   if (is_gamma(layer.kind)) spelling.weights = {"weight"};
   spelling.copies = !block.copied_into.empty();
   spelling.flat = block.flat;
@@ -39,8 +38,12 @@ size_t number_of(std::string_view name, const std::vector<FullLayer>& layers) {
 
 }  // namespace
 
-bool is_conv(Kind kind) { return kind == Kind::conv2d || kind == Kind::conv3d; }
-bool is_gamma(Kind kind) { return kind == Kind::gamma3d || kind == Kind::gamma4d; }
+bool is_conv(Kind kind) {
+  return kind == Kind::conv2d || kind == Kind::conv3d;
+}
+bool is_gamma(Kind kind) {
+  return kind == Kind::gamma3d || kind == Kind::gamma4d;
+}
 
 std::string_view canonical_weight(Kind kind) {
   if (kind == Kind::constant) return "";

@@ -29,7 +29,8 @@ struct Spelling {
   std::string module = {};         // pattern
   std::vector<size_t> parts = {};  // numbers in all_layers(), in row order
   Rows rows = Rows::equal;
-  std::vector<std::string_view> weights = {};  // names of the weight; the first is written; {""}: the module itself
+  std::vector<std::string_view> weights =
+      {};  // names of the weight; the first is written; {""}: the module itself
   bool has_bias = false;
   bool copies = false;  // the last {} of `module` is not one of the canonical name's
   bool flat = false;    // the {} of `module` are a stage and a place, see Stages

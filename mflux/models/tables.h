@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The form of a model family's tables. Facts only: which layers there are, what each naming calls them, how their
-// shapes hang together. Numbers of blocks and widths are never here; they are read from the headers.
+// The form of a model family's tables. Facts only: which layers there are, what each naming calls
+// them, how their shapes hang together. Numbers of blocks and widths are never here; they are read
+// from the headers.
 //
-// In a name, {} stands for a block number. In a shape, a lower-case letter is a width that is the same in the whole
-// component, an upper-case letter one that is the same within a block, * is any width: "6h h", "h h+m".
+// In a name, {} stands for a block number. In a shape, a lower-case letter is a width that is the
+// same in the whole component, an upper-case letter one that is the same within a block, * is any
+// width: "6h h", "h h+m".
 #pragma once
 
 #include <array>
@@ -47,7 +49,8 @@ struct Block {
   std::string_view mflux = {};  // its name there; empty: the same
   // The mflux name has a {} of its own: a copy in each of the blocks of this (canonical) name.
   std::string_view copied_into = {};
-  // A flat list of stages: {} counts through the resnets and the resample that ends a stage. In mflux's name the first
+  // A flat list of stages: {} counts through the resnets and the resample that ends a stage. In
+  // mflux's name the first
   // {} is the stage, the second the resnet within it.
   bool flat = false;
   int mflux_skips_stage = -1;  // mflux has these layers, but not in this stage
@@ -96,15 +99,16 @@ struct Component {
   std::string_view name;
   std::string_view class_name = {};  // config.json's, by which the family is known
   std::span<const Block> blocks = {};
-  bool single_file = false;                   // comes as one file with original names too
-  std::span<const Composite> original = {};   // those names; empty: the canonical ones
-  std::span<const Composite> aliases = {};    // further names that LoRAs use
+  bool single_file = false;                  // comes as one file with original names too
+  std::span<const Composite> original = {};  // those names; empty: the canonical ones
+  std::span<const Composite> aliases = {};   // further names that LoRAs use
   std::span<const Respelling> respellings = {};
   std::span<const Twin> twins = {};
-  std::span<const std::string_view> ignored = {};  // patterns of what no naming of ours has; * ends a prefix
+  std::span<const std::string_view> ignored =
+      {};  // patterns of what no naming of ours has; * ends a prefix
   std::span<const Depth> depths = {};
-  bool mflux_bf16 = true;   // saved as BF16 by mflux, else in the source's dtype
-  bool quantized = true;    // linear layers and embeddings
+  bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
+  bool quantized = true;   // linear layers and embeddings
   std::span<const BitsException> exceptions = {};
 };
 
@@ -114,7 +118,8 @@ struct Family {
   std::string_view title;
   std::span<const Component* const> components;  // in the order they are saved
   std::span<const std::string_view> copied;
-  std::string_view pipeline = {};  // part of model_index.json's class name that tells this variant from the others
+  std::string_view pipeline =
+      {};  // part of model_index.json's class name that tells this variant from the others
   std::string_view evidence = {};  // a block that, in mflux naming, only this variant has
 };
 

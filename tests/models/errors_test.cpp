@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
 #include <functional>
 #include <string>
+
+#include <doctest/doctest.h>
 
 #include "mflux/base/error.h"
 #include "mflux/models/family.h"
@@ -33,8 +33,8 @@ SourceComponent flux_transformer() {
 
 SourceComponent original_transformer() {
   const SourceComponent source = flux_transformer();
-  SourceComponent original = as_source(
-      source, map_component(family("flux"), source, Naming::diffusers, Naming::original));
+  SourceComponent original =
+      as_source(source, map_component(family("flux"), source, Naming::diffusers, Naming::original));
   original.name = "";
   return original;
 }
@@ -69,7 +69,9 @@ TEST_CASE("missing and unknown tensors are listed in one error, with the nearest
   has(text, "transformer: these tensors are not those of a FLUX.1 transformer in diffusers naming");
   has(text, "missing: 'x_embedder.weight'");
   has(text, "missing: 'transformer_blocks.1.attn.to_q.bias'");
-  has(text, "unknown: 'transformer_blocks.1.attn.to_qq.bias' (nearest: 'transformer_blocks.1.attn.to_q.bias')");
+  has(text,
+      "unknown: 'transformer_blocks.1.attn.to_qq.bias' (nearest: "
+      "'transformer_blocks.1.attn.to_q.bias')");
   has(text, "unknown: 'something_else'");
 }
 
@@ -98,16 +100,16 @@ TEST_CASE("a gap in the block numbers is a missing block") {
 
 TEST_CASE("a gap in the Qwen VAE's flat list is missing") {
   SourceComponent vae = load_component("qwen-image.txt", "vae");
-  std::erase_if(vae.tensors, [](const auto& t) {
-    return t.name.starts_with("encoder.down_blocks.4.");
-  });
+  std::erase_if(
+      vae.tensors, [](const auto& t) { return t.name.starts_with("encoder.down_blocks.4."); });
   has(error_of([&] { map_component(family("qwen"), vae, Naming::diffusers, Naming::mflux); }),
       "missing: 'encoder.down_blocks.4'");
 }
 
 TEST_CASE("a component without any block is refused") {
   SourceComponent source = flux_transformer();
-  std::erase_if(source.tensors, [](const auto& t) { return t.name.find("blocks.") != t.name.npos; });
+  std::erase_if(
+      source.tensors, [](const auto& t) { return t.name.find("blocks.") != t.name.npos; });
   has(refusal(source), "missing: 'transformer_blocks.0.attn.to_q.weight'");
 }
 
@@ -115,7 +117,8 @@ TEST_CASE("the guidance embedder may be missing, but not by half") {
   SourceComponent source = flux_transformer();
   erase(source, "time_text_embed.guidance_embedder.linear_1.weight");
   has(refusal(source), "missing: 'time_text_embed.guidance_embedder.linear_1.weight'");
-  std::erase_if(source.tensors, [](const auto& t) { return t.name.find("guidance") != t.name.npos; });
+  std::erase_if(
+      source.tensors, [](const auto& t) { return t.name.find("guidance") != t.name.npos; });
   CHECK(refusal(source).empty());
 }
 
@@ -125,11 +128,13 @@ TEST_CASE("a shape that does not go with its neighbours is refused") {
     Shape shape;
     const char* text;
   } kCases[] = {
-      {"transformer_blocks.1.attn.to_q.weight", {48, 64},
+      {"transformer_blocks.1.attn.to_q.weight",
+       {48, 64},
        "'transformer_blocks.1.attn.to_q.weight' has shape (48, 64), expected (64, 64)"},
       {"transformer_blocks.1.attn.to_q.bias", {63}, "has shape (63), expected (64)"},
       {"x_embedder.weight", {32, 64}, "has shape (32, 64), expected (64, 64)"},
-      {"single_transformer_blocks.0.proj_out.weight", {64, 255},
+      {"single_transformer_blocks.0.proj_out.weight",
+       {64, 255},
        "has shape (64, 255), expected (64, 256)"},
       {"norm_out.linear.weight", {129, 64}, "has shape (129, 64), expected (128, 64)"},
       {"transformer_blocks.0.attn.norm_k.weight", {17}, "has shape (17), expected (16)"},
@@ -167,10 +172,14 @@ TEST_CASE("fused rows must divide") {
   } kCases[] = {
       {"double_blocks.0.img_attn.qkv.weight", {193, 64}, "(193, 64), expected 3 equal parts"},
       {"double_blocks.0.img_attn.qkv.bias", {191}, "(191), expected 3 equal parts"},
-      {"single_blocks.0.linear1.weight", {192, 64}, "(192, 64), expected 3 times 64 rows and some more"},
+      {"single_blocks.0.linear1.weight",
+       {192, 64},
+       "(192, 64), expected 3 times 64 rows and some more"},
       {"final_layer.adaLN_modulation.1.bias", {127}, "(127), expected two equal halves"},
-      {"double_blocks.0.img_attn.qkv.weight", {189, 64},
-       "has shape (189, 64), so 'transformer_blocks.0.attn.to_k.weight' would have (63, 64), expected (64, 64)"},
+      {"double_blocks.0.img_attn.qkv.weight",
+       {189, 64},
+       "has shape (189, 64), so 'transformer_blocks.0.attn.to_k.weight' would have (63, 64), "
+       "expected (64, 64)"},
       {"single_blocks.0.linear1.weight", {384, 65}, "has shape (384, 65)"},
   };
   for (const auto& c : kCases) {
@@ -185,13 +194,14 @@ TEST_CASE("fused rows must divide") {
 TEST_CASE("one tensor under two names is refused") {
   SourceComponent clip = load_component("flux-dev.txt", "text_encoder");
   add(clip, "final_layer_norm.bias", {768});
-  has(refusal(clip), "'text_model.final_layer_norm.bias' and 'final_layer_norm.bias' are the same tensor");
+  has(refusal(clip),
+      "'text_model.final_layer_norm.bias' and 'final_layer_norm.bias' are the same tensor");
 }
 
 TEST_CASE("all blocks of a saved T5 have the relative bias") {
   const SourceComponent source = load_component("flux-dev.txt", "text_encoder_2");
-  SourceComponent saved = as_source(
-      source, map_component(family("flux"), source, Naming::diffusers, Naming::mflux));
+  SourceComponent saved =
+      as_source(source, map_component(family("flux"), source, Naming::diffusers, Naming::mflux));
   const std::string name = "t5_blocks.7.attention.SelfAttention.relative_attention_bias.weight";
   SourceComponent other = saved;
   erase(saved, name);
@@ -202,7 +212,8 @@ TEST_CASE("all blocks of a saved T5 have the relative bias") {
 
 TEST_CASE("a config of another depth is refused") {
   SourceComponent source = flux_transformer();
-  source.config = R"({"_class_name": "FluxTransformer2DModel", "num_layers": 2, "num_single_layers": 3})";
+  source.config =
+      R"({"_class_name": "FluxTransformer2DModel", "num_layers": 2, "num_single_layers": 3})";
   has(refusal(source), "config.json says num_single_layers = 3, but the tensors are of 2 blocks");
   source.config = "[1";
   has(refusal(source), "transformer is not a JSON object");

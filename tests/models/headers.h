@@ -60,7 +60,8 @@ inline SourceComponent tiny(
     SourceComponent component, const std::map<uint64_t, uint64_t>& narrow = {}) {
   std::erase_if(component.tensors, [](const SourceComponent::Tensor& tensor) {
     const size_t at = tensor.name.find("blocks.");
-    const bool of_coder = tensor.name.starts_with("encoder.") || tensor.name.starts_with("decoder.");
+    const bool of_coder =
+        tensor.name.starts_with("encoder.") || tensor.name.starts_with("decoder.");
     if (at == std::string::npos || of_coder) return false;
     const std::string number = tensor.name.substr(at + 7, tensor.name.find('.', at + 7) - at - 7);
     return std::stoi(number) > 1;
@@ -74,7 +75,14 @@ inline SourceComponent tiny(
 }
 
 inline const std::map<uint64_t, uint64_t> kFluxNarrow = {
-    {3072, 64}, {12288, 192}, {18432, 384}, {9216, 192}, {6144, 128}, {15360, 256}, {4096, 32}, {128, 16}};
+    {3072, 64},
+    {12288, 192},
+    {18432, 384},
+    {9216, 192},
+    {6144, 128},
+    {15360, 256},
+    {4096, 32},
+    {128, 16}};
 
 // What a mapping writes, as a source of its own.
 inline SourceComponent as_source(const SourceComponent& from, const MappedComponent& mapped) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Against what Python's mflux saves for the real models.
-#include <doctest/doctest.h>
-
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
 #include <sstream>
+
+#include <doctest/doctest.h>
 
 #include "mflux/models/family.h"
 #include "mflux/models/names.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What is kept, in which dtype, packed how, and the several spellings of the same thing.
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <fstream>
 #include <sstream>
+
+#include <doctest/doctest.h>
 
 #include "mflux/models/family.h"
 #include "tests/models/headers.h"
@@ -111,8 +111,7 @@ TEST_CASE("an edit model keeps its vision tower under mflux's names") {
   const SourceComponent source = load_component("qwen-image.txt", "text_encoder");
   const MappedComponent mapped =
       map_component(family("qwen-edit"), source, Naming::diffusers, Naming::mflux);
-  const MappedTensor& patches =
-      mapped_named(mapped, "encoder.visual.patch_embed.proj.weight");
+  const MappedTensor& patches = mapped_named(mapped, "encoder.visual.patch_embed.proj.weight");
   CHECK(patches.shape == Shape{1280, 2, 14, 14, 3});
   CHECK(patches.transpose == RowTranspose{.channels = 3, .positions = 392});
   CHECK(mapped_named(mapped, "encoder.visual.merger.mlp_1.bias").shape == Shape{3584});
@@ -138,8 +137,7 @@ TEST_CASE("the output dtype is mflux's in mflux naming, else the source's, and n
   for (const auto& c : kCases) {
     CAPTURE(c.tensor);
     const bool flux = std::string_view(c.model) == "flux";
-    SourceComponent source =
-        load_component(flux ? "flux-dev.txt" : "qwen-image.txt", c.component);
+    SourceComponent source = load_component(flux ? "flux-dev.txt" : "qwen-image.txt", c.component);
     tensor_named(source, c.tensor).spec.dtype = c.source;
     for (const Naming output : {Naming::mflux, Naming::diffusers}) {
       const MappedComponent mapped =
@@ -165,14 +163,12 @@ TEST_CASE("packed matrices are mapped by their logical shape") {
   const SourceComponent start = tiny(load_component("flux-dev.txt", "transformer"));
   SourceComponent source =
       as_source(start, map_component(family("flux"), start, Naming::diffusers, Naming::mflux));
-  SourceComponent::Tensor& packed =
-      tensor_named(source, "transformer_blocks.0.ff.linear1.weight");
+  SourceComponent::Tensor& packed = tensor_named(source, "transformer_blocks.0.ff.linear1.weight");
   packed.packed = true;
   packed.spec.dtype = Dtype::u8;  // the scales of mxfp4
   const MappedComponent mapped =
       map_component(family("flux"), source, Naming::mflux, Naming::diffusers);
-  const MappedTensor& tensor =
-      mapped_named(mapped, "transformer_blocks.0.ff.net.0.proj.weight");
+  const MappedTensor& tensor = mapped_named(mapped, "transformer_blocks.0.ff.net.0.proj.weight");
   CHECK(tensor.shape == Shape{12288, 3072});
   CHECK(tensor.dtype == Dtype::bf16);
 }
@@ -207,7 +203,8 @@ TEST_CASE("rows of a BFL file go where diffusers' converter puts them") {
 TEST_CASE("ComfyUI's markers and companions do not get into a folder") {
   SourceComponent source = tiny(load_component("qwen-image.txt", "transformer"));
   source.name = "";
-  for (const char* name : {"__index_timestep_zero__", "vae.conv1.weight", "text_encoders.x.weight"}) {
+  for (const char* name :
+       {"__index_timestep_zero__", "vae.conv1.weight", "text_encoders.x.weight"}) {
     source.tensors.push_back({.name = name, .spec = {Dtype::f32, {0}}});
   }
   const MappedComponent folder =

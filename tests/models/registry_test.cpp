@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
 #include <string>
+
+#include <doctest/doctest.h>
 
 #include "mflux/base/error.h"
 #include "mflux/models/family.h"
@@ -73,13 +73,17 @@ TEST_CASE("a single file may have ComfyUI's prefix or diffusers' names") {
   SourceComponent file = tiny(load_component("flux-dev.txt", "transformer"));
   file.name = "";
   CHECK(identify({file}, nullptr).naming == Naming::diffusers);
-  file = in_naming({tiny(load_component("flux-dev.txt", "transformer"))}, family("flux"), Naming::original).front();
+  file =
+      in_naming(
+          {tiny(load_component("flux-dev.txt", "transformer"))}, family("flux"), Naming::original)
+          .front();
   for (auto& tensor : file.tensors) tensor.name = "model.diffusion_model." + tensor.name;
   CHECK(identify({file}, nullptr).naming == Naming::original);
   CHECK_NOTHROW(map_component(family("flux"), file, Naming::original, Naming::original));
 }
 
-TEST_CASE("the edit variant shows in model_index.json, in config.json, or in a saved vision tower") {
+TEST_CASE(
+    "the edit variant shows in model_index.json, in config.json, or in a saved vision tower") {
   auto components = folder("qwen-image.txt");
   const Family* edit = find_family("qwen-edit");
   CHECK(identify(components, edit).family == edit);
@@ -115,11 +119,13 @@ TEST_CASE("foreign models are named by their class") {
     const char* class_name;
     const char* text;
   } kCases[] = {
-      {"Flux2Transformer2DModel", "transformer/config.json says 'Flux2Transformer2DModel': this is FLUX.2"},
+      {"Flux2Transformer2DModel",
+       "transformer/config.json says 'Flux2Transformer2DModel': this is FLUX.2"},
       {"ChromaTransformer2DModel", "this is Chroma"},
       {"SD3Transformer2DModel", "this is Stable Diffusion 3"},
       {"ZImageTransformer2DModel", "this is Z-Image"},
-      {"SomethingElse", "transformer/config.json says 'SomethingElse'; expected FLUX.1, Qwen-Image"},
+      {"SomethingElse",
+       "transformer/config.json says 'SomethingElse'; expected FLUX.1, Qwen-Image"},
   };
   for (const auto& c : kCases) {
     auto components = folder("flux-dev.txt");
@@ -150,7 +156,8 @@ TEST_CASE("foreign models are named by their tensors") {
       {"transformer_blocks.0.img_mlp.gate_layer.weight", "looks like Qwen-Image 2"},
       {"double_blocks.0.img_attn_qkv.weight", "looks like HunyuanVideo"},
       {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", "looks like a LoRA"},
-      {"some.other.weight", "cannot tell what model this is: the file has 1 tensors such as 'some.other.weight'"},
+      {"some.other.weight",
+       "cannot tell what model this is: the file has 1 tensors such as 'some.other.weight'"},
   };
   for (const auto& c : kCases) {
     SourceComponent file;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
 #include <map>
 #include <set>
+
+#include <doctest/doctest.h>
 
 #include "mflux/models/family.h"
 #include "tests/models/headers.h"
@@ -46,8 +46,8 @@ void check_identity(
       CHECK(covered == piece.count);
     }
     CHECK(next == (tensor.shape.empty() ? 1 : tensor.shape.front()));
-    const auto original = std::ranges::find(
-        source.tensors, tensor.name, &SourceComponent::Tensor::name);
+    const auto original =
+        std::ranges::find(source.tensors, tensor.name, &SourceComponent::Tensor::name);
     REQUIRE(original != source.tensors.end());
     CHECK(tensor.shape == original->spec.shape);
   }
@@ -87,8 +87,7 @@ TEST_CASE("diffusers to the original single file and back is the identity") {
 TEST_CASE("every naming is the identity onto itself") {
   for (const Naming naming : {Naming::diffusers, Naming::mflux, Naming::original}) {
     const SourceComponent start = load_component("flux-dev.txt", "transformer");
-    const MappedComponent first =
-        map_component(family("flux"), start, Naming::diffusers, naming);
+    const MappedComponent first = map_component(family("flux"), start, Naming::diffusers, naming);
     const SourceComponent source = as_source(start, first);
     const MappedComponent mapped = map_component(family("flux"), source, naming, naming);
     REQUIRE(mapped.tensors.size() == source.tensors.size());
@@ -171,22 +170,23 @@ TEST_CASE("a convolution goes from channels first to channels last") {
   const MappedTensor& tensor = mapped_named(mapped, "decoder.conv_in.conv2d.weight");
   CHECK(tensor.shape == Shape{512, 3, 3, 16});
   CHECK(tensor.transpose == RowTranspose{.channels = 16, .positions = 9});
-  const MappedComponent back = map_component(
-      family("flux"), as_source(source, mapped), Naming::mflux, Naming::diffusers);
+  const MappedComponent back =
+      map_component(family("flux"), as_source(source, mapped), Naming::mflux, Naming::diffusers);
   CHECK(
       mapped_named(back, "decoder.conv_in.weight").transpose ==
       RowTranspose{.channels = 9, .positions = 16});
 }
 
-TEST_CASE("T5's relative bias stands in every block of mflux's naming, and is read from the first") {
+TEST_CASE(
+    "T5's relative bias stands in every block of mflux's naming, and is read from the first") {
   const SourceComponent source = load_component("flux-dev.txt", "text_encoder_2");
   const MappedComponent mapped =
       map_component(family("flux"), source, Naming::diffusers, Naming::mflux);
   const std::string tail = ".attention.SelfAttention.relative_attention_bias.weight";
   const size_t only = mapped_named(mapped, "t5_blocks.0" + tail).pieces.front().source;
   CHECK(mapped_named(mapped, "t5_blocks.23" + tail).pieces.front().source == only);
-  const MappedComponent back = map_component(
-      family("flux"), as_source(source, mapped), Naming::mflux, Naming::diffusers);
+  const MappedComponent back =
+      map_component(family("flux"), as_source(source, mapped), Naming::mflux, Naming::diffusers);
   CHECK(back.left_out.size() == 23);
   CHECK(back.tensors.size() == source.tensors.size());
 }

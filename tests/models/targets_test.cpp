@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
 #include <string>
+
+#include <doctest/doctest.h>
 
 #include "mflux/models/family.h"
 #include "mflux/models/names.h"
@@ -31,8 +31,8 @@ std::map<std::string, Target> targets(const Family& model, const SourceComponent
 }
 
 TEST_CASE("FLUX layers are addressed by diffusers', mflux's, BFL's and XLabs' names") {
-  const auto found = targets(
-      family("flux"), tiny(load_component("flux-dev.txt", "transformer"), kFluxNarrow));
+  const auto found =
+      targets(family("flux"), tiny(load_component("flux-dev.txt", "transformer"), kFluxNarrow));
   const struct {
     const char* alias;
     const char* tensor;
@@ -45,11 +45,20 @@ TEST_CASE("FLUX layers are addressed by diffusers', mflux's, BFL's and XLabs' na
       {"transformer_blocks.1.attn.to_out", "transformer_blocks.1.attn.to_out.0.weight", 64, 64},
       {"transformer_blocks.0.ff.linear1", "transformer_blocks.0.ff.net.0.proj.weight", 192, 64},
       {"double_blocks.0.txt_mlp.2", "transformer_blocks.0.ff_context.net.2.weight", 64, 192},
-      {"double_blocks.1.processor.proj_lora2", "transformer_blocks.1.attn.to_add_out.weight", 64, 64},
+      {"double_blocks.1.processor.proj_lora2",
+       "transformer_blocks.1.attn.to_add_out.weight",
+       64,
+       64},
       {"single_blocks.1.linear2", "single_transformer_blocks.1.proj_out.weight", 64, 256},
-      {"single_blocks.1.processor.proj_lora", "single_transformer_blocks.1.proj_out.weight", 64, 256},
+      {"single_blocks.1.processor.proj_lora",
+       "single_transformer_blocks.1.proj_out.weight",
+       64,
+       256},
       {"guidance_in.out_layer", "time_text_embed.guidance_embedder.linear_2.weight", 64, 64},
-      {"double_blocks.0.img_attn.norm.query_norm", "transformer_blocks.0.attn.norm_q.weight", 1, 16},
+      {"double_blocks.0.img_attn.norm.query_norm",
+       "transformer_blocks.0.attn.norm_q.weight",
+       1,
+       16},
   };
   for (const auto& c : kCases) {
     CAPTURE(c.alias);
@@ -63,8 +72,8 @@ TEST_CASE("FLUX layers are addressed by diffusers', mflux's, BFL's and XLabs' na
 }
 
 TEST_CASE("fused layers are their parts in row order") {
-  const auto found = targets(
-      family("flux"), tiny(load_component("flux-dev.txt", "transformer"), kFluxNarrow));
+  const auto found =
+      targets(family("flux"), tiny(load_component("flux-dev.txt", "transformer"), kFluxNarrow));
   const std::string single = "single_transformer_blocks.1.";
   const std::vector<TargetRows> qkv = {
       {"transformer", single + "attn.to_q.weight", 0, 64},
@@ -75,7 +84,8 @@ TEST_CASE("fused layers are their parts in row order") {
   CHECK(found.at("single_blocks.1.linear1").rows == all);
   CHECK(found.at("single_blocks.1.linear1").outputs == 384);
   for (const char* alias :
-       {"single_blocks.1.linear1_qkv", "single_blocks.1.processor.qkv_lora",
+       {"single_blocks.1.linear1_qkv",
+        "single_blocks.1.processor.qkv_lora",
         "single_transformer_blocks.1.attn.to_qkv"}) {
     CHECK(found.at(alias).rows == qkv);
     CHECK(found.at(alias).outputs == 192);
@@ -86,7 +96,8 @@ TEST_CASE("fused layers are their parts in row order") {
       {"transformer", text + "k_proj.weight", 0, 64},
       {"transformer", text + "v_proj.weight", 0, 64}};
   for (const char* alias :
-       {"double_blocks.0.txt_attn.qkv", "double_blocks.0.processor.qkv_lora2",
+       {"double_blocks.0.txt_attn.qkv",
+        "double_blocks.0.processor.qkv_lora2",
         "transformer_blocks.0.attn.to_added_qkv"}) {
     CHECK(found.at(alias).rows == added);
   }
@@ -105,18 +116,34 @@ TEST_CASE("text encoders are addressed by all their spellings") {
     const char* tensor;
     std::vector<std::string> aliases;
   } kCases[] = {
-      {"flux", "flux-dev.txt", "text_encoder", "text_model.encoder.layers.3.mlp.fc1.weight",
+      {"flux",
+       "flux-dev.txt",
+       "text_encoder",
+       "text_model.encoder.layers.3.mlp.fc1.weight",
        {"text_model.encoder.layers.3.mlp.fc1", "encoder.layers.3.mlp.fc1"}},
-      {"flux", "flux-dev.txt", "text_encoder_2",
+      {"flux",
+       "flux-dev.txt",
+       "text_encoder_2",
        "encoder.block.3.layer.1.DenseReluDense.wo.weight",
        {"encoder.block.3.layer.1.DenseReluDense.wo", "t5_blocks.3.ff.DenseReluDense.wo"}},
-      {"flux", "flux-dev.txt", "text_encoder_2", "shared.weight",
+      {"flux",
+       "flux-dev.txt",
+       "text_encoder_2",
+       "shared.weight",
        {"shared", "encoder.embed_tokens"}},
-      {"qwen", "qwen-image.txt", "text_encoder", "model.layers.3.self_attn.q_proj.weight",
-       {"model.layers.3.self_attn.q_proj", "model.language_model.layers.3.self_attn.q_proj",
-        "language_model.layers.3.self_attn.q_proj", "layers.3.self_attn.q_proj",
+      {"qwen",
+       "qwen-image.txt",
+       "text_encoder",
+       "model.layers.3.self_attn.q_proj.weight",
+       {"model.layers.3.self_attn.q_proj",
+        "model.language_model.layers.3.self_attn.q_proj",
+        "language_model.layers.3.self_attn.q_proj",
+        "layers.3.self_attn.q_proj",
         "encoder.layers.3.self_attn.q_proj"}},
-      {"qwen", "qwen-image.txt", "text_encoder", "visual.merger.mlp.2.weight",
+      {"qwen",
+       "qwen-image.txt",
+       "text_encoder",
+       "visual.merger.mlp.2.weight",
        {"visual.merger.mlp.2", "model.visual.merger.mlp.2", "encoder.visual.merger.mlp_1"}},
   };
   for (const auto& c : kCases) {
@@ -182,8 +209,14 @@ TEST_CASE("name patterns") {
   CHECK(match("norm_out.linear", "norm_out.linear") == none);
   CHECK(match("blocks.{}.to_q", "blocks.12.to_q") == one);
   CHECK(match("up_block{}.resnets.{}", "up_block3.resnets.0") == two);
-  for (const char* name : {"blocks.012.to_q", "blocks..to_q", "blocks.x.to_q", "blocks.1234567.to_q",
-                           "blocks.1.to_qq", "blocks.1", "block.1.to_q"}) {
+  for (const char* name :
+       {"blocks.012.to_q",
+        "blocks..to_q",
+        "blocks.x.to_q",
+        "blocks.1234567.to_q",
+        "blocks.1.to_qq",
+        "blocks.1",
+        "block.1.to_q"}) {
     CAPTURE(name);
     CHECK_FALSE(match("blocks.{}.to_q", name));
   }

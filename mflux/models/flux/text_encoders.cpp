@@ -6,8 +6,16 @@ namespace {
 
 // CLIP: h hidden, m mlp, v vocabulary, p positions.
 constexpr std::array kClipTop = {
-    Layer{.name = "embeddings.token_embedding", .kind = Kind::embedding, .shape = "v h", .bias = false},
-    Layer{.name = "embeddings.position_embedding", .kind = Kind::embedding, .shape = "p h", .bias = false},
+    Layer{
+        .name = "embeddings.token_embedding",
+        .kind = Kind::embedding,
+        .shape = "v h",
+        .bias = false},
+    Layer{
+        .name = "embeddings.position_embedding",
+        .kind = Kind::embedding,
+        .shape = "p h",
+        .bias = false},
     Layer{.name = "final_layer_norm", .kind = Kind::norm, .shape = "h"},
 };
 constexpr std::array kClipLayer = {
@@ -35,11 +43,7 @@ constexpr std::array kClipBlocks = {
         .layers = kClipConstants,
         .optional = true,
         .keep = Keep::diffusers_only},
-    Block{
-        .name = "",
-        .layers = kClipProjection,
-        .optional = true,
-        .keep = Keep::diffusers_only},
+    Block{.name = "", .layers = kClipProjection, .optional = true, .keep = Keep::diffusers_only},
 };
 // transformers 5 writes the names without it
 constexpr std::array kClipSpellings = {Respelling{"text_model.", ""}};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Qwen-Image and Qwen-Image-Edit. They differ in the text encoder's vision tower, which only the edit models use.
+// Qwen-Image and Qwen-Image-Edit. They differ in the text encoder's vision tower, which only the
+// edit models use.
 #pragma once
 
 #include "mflux/models/tables.h"

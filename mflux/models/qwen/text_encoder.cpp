@@ -26,11 +26,7 @@ constexpr std::array kHead = {
 };
 // w width, g feed-forward, u merged patches.
 constexpr std::array kVisionTop = {
-    Layer{
-        .name = "patch_embed.proj",
-        .kind = Kind::conv3d,
-        .shape = "w * * * *",
-        .bias = false},
+    Layer{.name = "patch_embed.proj", .kind = Kind::conv3d, .shape = "w * * * *", .bias = false},
     Layer{.name = "merger.ln_q", .kind = Kind::norm, .shape = "w", .bias = false},
     Layer{.name = "merger.mlp.0", .shape = "u u", .mflux = "merger.mlp_0"},
     Layer{.name = "merger.mlp.2", .shape = "h u", .mflux = "merger.mlp_1"},

@@ -18,7 +18,8 @@ constexpr std::array kTop = {
 };
 constexpr std::array kEnds = {
     Layer{.name = "conv_in", .kind = Kind::conv3d, .shape = "* * * * *", .mflux = "conv_in.conv3d"},
-    Layer{.name = "conv_out", .kind = Kind::conv3d, .shape = "* A * * *", .mflux = "conv_out.conv3d"},
+    Layer{
+        .name = "conv_out", .kind = Kind::conv3d, .shape = "* A * * *", .mflux = "conv_out.conv3d"},
     Layer{.name = "norm_out", .kind = Kind::gamma4d, .shape = "A * * *", .bias = false},
 };
 // A channels in, B channels out.
@@ -40,11 +41,7 @@ constexpr std::array kAttention = {
     Layer{.name = "proj", .kind = Kind::conv2d, .shape = "A A * *"},
 };
 constexpr std::array kResample = {
-    Layer{
-        .name = "resample.1",
-        .kind = Kind::conv2d,
-        .shape = "* A * *",
-        .mflux = "resample_conv"},
+    Layer{.name = "resample.1", .kind = Kind::conv2d, .shape = "* A * *", .mflux = "resample_conv"},
 };
 // Used for video only; mflux has some of them.
 constexpr std::array kTimeConv = {
@@ -58,7 +55,9 @@ constexpr std::array kTimeConv = {
 constexpr Block resnet(std::string_view name, std::string_view mflux) {
   return {.name = name, .layers = kResnet, .mflux = mflux};
 }
-constexpr Block attention(std::string_view name) { return {.name = name, .layers = kAttention}; }
+constexpr Block attention(std::string_view name) {
+  return {.name = name, .layers = kAttention};
+}
 
 constexpr std::array kBlocks = {
     Block{.name = "", .layers = kTop},
