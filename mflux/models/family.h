@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What a model family is, as tables, and the one function that turns headers in any naming into the tensors to write.
+// What a model family is, as tables, and the one function that turns headers in any naming into the
+// tensors to write.
 //
-// Canonical names are those of diffusers / transformers. Every other naming is told as rows of canonical tensors, so
-// that fused layers, split layers and swapped halves are the same thing: a list of row ranges.
+// Canonical names are those of diffusers / transformers. Every other naming is told as rows of
+// canonical tensors, so that fused layers, split layers and swapped halves are the same thing: a
+// list of row ranges.
 #pragma once
 
 #include <cstdint>
@@ -25,24 +27,27 @@ enum class Naming : uint8_t {
   original,   // one file: BFL's names for FLUX, ComfyUI prefixes
 };
 
-struct Family;  // the tables; see flux/tables.cpp and qwen/tables.cpp
+struct Family;  // the tables: tables.h, flux/*.cpp, qwen/*.cpp
 
-const Family* find_family(std::string_view name);  // "flux", "qwen"; none if unknown
-std::string_view family_name(const Family& family);
+// "flux", "qwen", or "qwen-edit", the variant of qwen that keeps the text encoder's vision tower;
+// none if unknown.
+const Family* find_family(std::string_view name);
+std::string_view family_name(const Family& family);   // "flux" or "qwen", whatever the variant
 std::string_view family_title(const Family& family);  // for people: "FLUX.1", "Qwen-Image"
 
-// One component as found: its tensors in file order, whatever the naming. A packed matrix is one entry with its
-// logical (unpacked) shape and the dtype of its scales.
+// One component as found: its tensors in file order, whatever the naming. A packed matrix is one
+// entry with its logical (unpacked) shape and the dtype of its scales. A folder's model_index.json
+// may be given to identify() as a component of its own: no name, no tensors, the text as config.
 struct SourceComponent {
-  std::string name;    // folder name: "transformer", "text_encoder", ...; "" for a single file
-  std::string config;  // text of config.json; "" if there is none
+  std::string name = {};    // folder name: "transformer", "text_encoder", ...; "" for a single file
+  std::string config = {};  // text of config.json; "" if there is none
   bool saved_by_mflux = false;  // its metadata holds quantization_level or mflux_version
   struct Tensor {
-    std::string name;
-    TensorSpec spec;
+    std::string name = {};
+    TensorSpec spec = {};
     bool packed = false;
   };
-  std::vector<Tensor> tensors;
+  std::vector<Tensor> tensors = {};
 };
 
 struct Identified {
@@ -50,25 +55,32 @@ struct Identified {
   Naming naming = Naming::diffusers;
 };
 
-// Decides by config.json's class name and by tensor names, never by the folder's name. `asked`: --base-model's family
-// or none. Throws Error naming what was found if nothing fits, or if it is not the family asked for.
+// Decides by config.json's class name and by tensor names, never by the folder's name. `asked`:
+// --base-model's family or none; of the variants of one family it decides only where the files do
+// not tell. Throws Error naming what was found if nothing fits, or if it is not the family asked
+// for.
 Identified identify(const std::vector<SourceComponent>& components, const Family* asked);
 
-// Which folders of the family hold tensors, in the order they are saved, and which are copied as they are.
+// Which folders of the family hold tensors, in the order they are saved, and which are copied as
+// they are.
 std::vector<std::string> weight_components(const Family& family);
 std::vector<std::string> copied_folders(const Family& family);  // tokenizer, scheduler, ...
 
-// Rows of a source tensor that become rows of an output tensor.
+// Rows of a source tensor that become rows of an output tensor. Here every element of a vector is a
+// row of its own (a fused bias is cut like its weight); otherwise rows are the outermost dimension,
+// and a scalar has one.
 struct Piece {
   size_t source = 0;          // index into SourceComponent::tensors
   uint64_t source_begin = 0;  // first row there
   uint64_t count = 0;
   uint64_t output_begin = 0;     // first row in the output tensor
-  std::string canonical;         // the diffusers tensor these rows belong to
+  std::string canonical = {};    // the diffusers tensor these rows belong to
   uint64_t canonical_begin = 0;  // and their first row there
 };
 
-// Change of order inside each row: channels x positions -> positions x channels. {1, 1} or equal to the row: none.
+// Change of order inside each row, read as [channels][positions] and written as
+// [positions][channels]. Where a source has channels last, its positions are the `channels` here.
+// {1, 1}: none.
 struct RowTranspose {
   uint64_t channels = 1;
   uint64_t positions = 1;
@@ -76,37 +88,43 @@ struct RowTranspose {
   bool none() const { return channels == 1 || positions == 1; }
 };
 
-enum class Role : uint8_t { linear, embedding, other };  // of the tensor's layer; `other` is never quantized
+// Of the tensor's layer; `other`, and so every bias, is never quantized.
+enum class Role : uint8_t { linear, embedding, other };
 
 struct MappedTensor {
-  std::string name;  // in the output naming
-  Shape shape;
-  Dtype dtype = Dtype::bf16;  // full-precision dtype in the output (also of scales): the family's rule for that naming
+  std::string name = {};  // in the output naming
+  Shape shape = {};
+  // Of the output in full precision, and of scales: the family's rule for that naming.
+  Dtype dtype = Dtype::bf16;
   Role role = Role::other;
-  RowTranspose transpose;     // applied to every source row
-  std::vector<Piece> pieces;  // cover all output rows, in ascending output_begin
+  RowTranspose transpose = {};     // applied to every source row
+  std::vector<Piece> pieces = {};  // cover all output rows, in ascending output_begin
 };
 
-// What a component becomes in `output` naming. Every source tensor is used, or on the family's list of tensors that
-// are known to be left out, or the call throws one Error that lists all that are neither (with nearest names) and all
-// that are missing. Order of the result: by the source position of the first piece.
+// What a component becomes in `output` naming. Every source tensor is used, or on the family's list
+// of tensors that are known to be left out, or the call throws one Error that lists all that are
+// neither (with nearest names) and all that are missing. Order of the result: by the source
+// position of the first piece.
 struct MappedComponent {
-  std::vector<MappedTensor> tensors;
-  std::vector<std::string> left_out;  // names of source tensors that the output does not hold, by the family's rule
+  std::vector<MappedTensor> tensors = {};
+  // Names of source tensors that the output does not hold, by the family's rule.
+  std::vector<std::string> left_out = {};
 };
 MappedComponent map_component(
     const Family& family, const SourceComponent& source, Naming naming, Naming output);
 
-// The packed format of a tensor when `asked` is requested for the model, or none: stays in full precision.
-// Python mflux's rules, with its exceptions (Qwen's img_mod at 4 bits -> 8 bits).
+// The packed format of a tensor when `asked` is requested for the model, or none: stays in full
+// precision. Python mflux's rules, with its exceptions (Qwen's img_mod at 4 bits -> 8 bits).
 std::optional<QuantFormat> quantization(
     const Family& family,
     std::string_view component,
     const MappedTensor& tensor,
     const QuantFormat& asked);
 
-// Every name under which a LoRA may address this component, and the rows it means. Built from the canonical shapes,
-// which follow from the source headers.
+// Every name under which a LoRA may address this component, and the rows it means. Built from the
+// canonical shapes, which follow from the source headers. A vector (a norm) is one row: {tensor, 0,
+// 1}, inputs = its length. Some targets (lm_head, a vision tower) may be left out of the output
+// naming: compare with MappedComponent::left_out.
 std::vector<lora::Target> lora_targets(
     const Family& family, const SourceComponent& source, Naming naming);
 
@@ -114,7 +132,8 @@ std::vector<lora::Target> lora_targets(
 std::map<std::string, Shape> canonical_shapes(
     const Family& family, const SourceComponent& source, Naming naming);
 
-// The family that a built-in model name stands for ("dev", "schnell", "qwen-image", ...) and its hub repository.
+// The family that a built-in model name stands for ("dev", "schnell", "qwen-image", ...) and its
+// hub repository.
 struct KnownModel {
   std::string_view name;
   std::string_view repository;

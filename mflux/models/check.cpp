@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// Whether the tensors found are a whole component, and whether their shapes go together.
+#include <algorithm>
+#include <optional>
+#include <tuple>
+
+#include <fmt/ranges.h>
+
+#include "mflux/models/canonical.h"
+
+namespace mflux::models {
+namespace {
+
+// Adds the first number that is missing below the highest one, at each level.
+void close_gaps(std::set<Indices>& found) {
+  std::map<uint32_t, std::set<uint32_t>> tree;
+  for (const Indices& at : found) tree[at.at[0]].insert(at.at[1]);
+  if (found.begin()->count == 0) return;
+  uint32_t outer = 0;
+  while (tree.contains(outer)) ++outer;
+  const uint8_t count = found.begin()->count;
+  if (outer < tree.rbegin()->first) found.insert(Indices{.at = {outer, 0}, .count = count});
+  if (count < 2) return;
+  for (const auto& [first, seconds] : tree) {
+    uint32_t inner = 0;
+    while (seconds.contains(inner)) ++inner;
+    if (inner < *seconds.rbegin()) found.insert(Indices{.at = {first, inner}, .count = count});
+  }
+}
+
+// The tensor's name as the file should spell it.
+std::string spelled(
+    const CanonicalComponent& component,
+    const std::vector<Spelling>& spellings,
+    size_t layer,
+    const Indices& at,
+    bool bias) {
+  for (const Spelling& spelling : spellings) {
+    if (std::ranges::count(spelling.parts, layer) == 0) continue;
+    const std::string module = fill(spelling.module, spelled_at(spelling, component.stages, at));
+    return weight_name(module, bias ? "bias" : spelling.weights.front());
+  }
+  return "";
+}
+
+// The items of a flat list are of different blocks of the tables, which together have no gap.
+void check_flat(const CanonicalComponent& component, Problems& problems) {
+  std::set<uint32_t> found;
+  std::string_view name;
+  for (const auto& [block, instances] : component.instances) {
+    if (!block->flat) continue;
+    name = block->name;
+    for (const Indices& at : instances) found.insert(at.at[0]);
+  }
+  uint32_t first = 0;
+  while (found.contains(first)) ++first;
+  if (found.empty() || first > *found.rbegin()) return;
+  problems.missing.insert(fill(name, {.at = {first, 0}, .count = 1}));
+}
+
+// A dimension of the tables, "2h" or "h+m": a sum of multiples of widths.
+struct Term {
+  uint64_t factor = 1;
+  char width = '*';
+};
+
+std::vector<Term> parse_sum(std::string_view text) {
+  std::vector<Term> terms;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find('+'));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    Term term{.factor = 1, .width = part.back()};
+    if (part.size() > 1) term.factor = static_cast<uint64_t>(part.front() - '0');
+    terms.push_back(term);
+  }
+  return terms;
+}
+
+std::vector<std::vector<Term>> parse_shape(std::string_view text) {
+  std::vector<std::vector<Term>> shape;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    shape.push_back(parse_sum(part));
+  }
+  return shape;
+}
+
+class Widths {
+ public:
+  explicit Widths(const CanonicalComponent& component) : component_(component) {
+    for (const auto& [name, tensor] : component.tensors) vote(tensor);
+  }
+
+  // The expected shape; * is what was found.
+  Shape expected(const CanonicalTensor& tensor) const {
+    Shape shape = tensor.spec.shape;
+    const std::vector<std::vector<Term>> terms = terms_of(tensor);
+    for (size_t i = 0; i < terms.size() && i < shape.size(); ++i) {
+      if (const std::optional<uint64_t> width = evaluate(tensor, terms[i])) shape[i] = *width;
+    }
+    return shape;
+  }
+
+ private:
+  using Key = std::tuple<char, const Block*, Indices>;
+
+  std::vector<std::vector<Term>> terms_of(const CanonicalTensor& tensor) const {
+    std::vector<std::vector<Term>> terms =
+        parse_shape(component_.layers[tensor.layer].layer->shape);
+    if (tensor.bias) terms.resize(1);
+    return terms;
+  }
+
+  Key key(const CanonicalTensor& tensor, char width) const {
+    const bool local = width >= 'A' && width <= 'Z';
+    if (!local) return {width, nullptr, {}};
+    return {width, component_.layers[tensor.layer].block, tensor.at};
+  }
+
+  void vote(const CanonicalTensor& tensor) {
+    const std::vector<std::vector<Term>> terms = terms_of(tensor);
+    for (size_t i = 0; i < terms.size() && i < tensor.spec.shape.size(); ++i) {
+      const Term& term = terms[i].front();
+      const uint64_t found = tensor.spec.shape[i];
+      if (terms[i].size() != 1 || term.width == '*' || found % term.factor != 0) continue;
+      ++votes_[key(tensor, term.width)][found / term.factor];
+    }
+  }
+
+  std::optional<uint64_t> evaluate(
+      const CanonicalTensor& tensor, const std::vector<Term>& terms) const {
+    uint64_t sum = 0;
+    for (const Term& term : terms) {
+      const auto found = votes_.find(key(tensor, term.width));
+      if (term.width == '*' || found == votes_.end()) return std::nullopt;
+      const auto best = std::ranges::max_element(
+          found->second, {}, [](const auto& candidate) { return candidate.second; });
+      uint64_t product = 0;
+      if (__builtin_mul_overflow(term.factor, best->first, &product)) return std::nullopt;
+      if (__builtin_add_overflow(sum, product, &sum)) return std::nullopt;
+    }
+    return sum;
+  }
+
+  const CanonicalComponent& component_;
+  std::map<Key, std::map<uint64_t, size_t>> votes_;  // width -> value -> tensors that have it
+};
+
+}  // namespace
+
+void check_presence(
+    CanonicalComponent& component, const std::vector<Spelling>& spellings, Problems& problems) {
+  check_flat(component, problems);
+  for (const Block& block : component.table->blocks) {
+    std::set<Indices> expected = component.instances[&block];
+    if (expected.empty() && block.optional) continue;
+    if (expected.empty()) expected.insert(Indices{});
+    if (!block.optional && !block.flat) close_gaps(expected);
+    for (const Indices& at : expected) {
+      for (size_t i = 0; i < component.layers.size(); ++i) {
+        const FullLayer& full = component.layers[i];
+        if (full.block != &block) continue;
+        const std::string module = fill(full.name, at);
+        const Kind kind = full.layer->kind;
+        const bool weight = component.tensors.contains(weight_name(module, canonical_weight(kind)));
+        const bool has_bias = full.layer->bias && kind != Kind::constant;
+        const bool bias = has_bias && component.tensors.contains(module + ".bias");
+        if (full.layer->optional && !weight && !bias) continue;
+        if (!weight) problems.missing.insert(spelled(component, spellings, i, at, false));
+        if (has_bias && !bias) problems.missing.insert(spelled(component, spellings, i, at, true));
+      }
+    }
+  }
+}
+
+void check_shapes(
+    const CanonicalComponent& component, const SourceComponent& source, Problems& problems) {
+  const Widths widths(component);
+  for (const auto& [name, tensor] : component.tensors) {
+    const Shape expected = widths.expected(tensor);
+    if (expected == tensor.spec.shape) continue;
+    const SourceComponent::Tensor& found = source.tensors[tensor.rows.front().source];
+    const std::string as = found.spec.shape == tensor.spec.shape
+                               ? fmt::format("expected {}", to_string(expected))
+                               : fmt::format(
+                                     "so '{}' would have {}, expected {}",
+                                     name,
+                                     to_string(tensor.spec.shape),
+                                     to_string(expected));
+    problems.wrong.push_back(
+        fmt::format("'{}' has shape {}, {}", found.name, to_string(found.spec.shape), as));
+  }
+}
+
+}  // namespace mflux::models

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// FLUX.1: dev, schnell, Krea, Kontext, Fill, Canny, Depth.
+#pragma once
+
+#include "mflux/models/tables.h"
+
+namespace mflux::models::flux {
+
+extern const Component kTransformer;
+extern const Component kClip;
+extern const Component kT5;
+extern const Component kVae;
+extern const Family kFamily;
+
+}  // namespace mflux::models::flux

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Qwen2.5-VL.
+#include "mflux/models/qwen/tables.h"
+
+namespace mflux::models::qwen {
+namespace {
+
+// h hidden, q all query heads, k all key heads, f feed-forward, v vocabulary.
+constexpr std::array kTop = {
+    Layer{.name = "embed_tokens", .kind = Kind::embedding, .shape = "v h", .bias = false},
+    Layer{.name = "norm", .kind = Kind::norm, .shape = "h", .bias = false},
+};
+constexpr std::array kLayer = {
+    Layer{.name = "input_layernorm", .kind = Kind::norm, .shape = "h", .bias = false},
+    Layer{.name = "post_attention_layernorm", .kind = Kind::norm, .shape = "h", .bias = false},
+    Layer{.name = "self_attn.q_proj", .shape = "q h"},
+    Layer{.name = "self_attn.k_proj", .shape = "k h"},
+    Layer{.name = "self_attn.v_proj", .shape = "k h"},
+    Layer{.name = "self_attn.o_proj", .shape = "h q", .bias = false},
+    Layer{.name = "mlp.gate_proj", .shape = "f h", .bias = false},
+    Layer{.name = "mlp.up_proj", .shape = "f h", .bias = false},
+    Layer{.name = "mlp.down_proj", .shape = "h f", .bias = false},
+};
+constexpr std::array kHead = {
+    Layer{.name = "lm_head", .shape = "v h", .bias = false},
+};
+// w width, g feed-forward, u merged patches.
+constexpr std::array kVisionTop = {
+    Layer{.name = "patch_embed.proj", .kind = Kind::conv3d, .shape = "w * * * *", .bias = false},
+    Layer{.name = "merger.ln_q", .kind = Kind::norm, .shape = "w", .bias = false},
+    Layer{.name = "merger.mlp.0", .shape = "u u", .mflux = "merger.mlp_0"},
+    Layer{.name = "merger.mlp.2", .shape = "h u", .mflux = "merger.mlp_1"},
+};
+constexpr std::array kVisionBlock = {
+    Layer{.name = "norm1", .kind = Kind::norm, .shape = "w", .bias = false},
+    Layer{.name = "norm2", .kind = Kind::norm, .shape = "w", .bias = false},
+    Layer{.name = "attn.qkv", .shape = "3w w"},
+    Layer{.name = "attn.proj", .shape = "w w"},
+    Layer{.name = "mlp.gate_proj", .shape = "g w"},
+    Layer{.name = "mlp.up_proj", .shape = "g w"},
+    Layer{.name = "mlp.down_proj", .shape = "w g"},
+};
+
+constexpr std::array<Block, 5> blocks(bool edit) {
+  const Keep keep = edit ? Keep::always : Keep::diffusers_only;
+  return {{
+      {.name = "model", .layers = kTop, .mflux = "encoder"},
+      {.name = "model.layers.{}", .layers = kLayer, .mflux = "encoder.layers.{}"},
+      {.name = "visual",
+       .layers = kVisionTop,
+       .optional = !edit,
+       .keep = keep,
+       .mflux = "encoder.visual"},
+      {.name = "visual.blocks.{}",
+       .layers = kVisionBlock,
+       .optional = !edit,
+       .keep = keep,
+       .mflux = "encoder.visual.blocks.{}"},
+      {.name = "", .layers = kHead, .optional = true, .keep = Keep::diffusers_only},
+  }};
+}
+constexpr std::array kBlocks = blocks(false);
+constexpr std::array kEditBlocks = blocks(true);
+
+// The hub's names, those of transformers 4.52 and later in memory, and of its parts.
+constexpr std::array kSpellings = {
+    Respelling{"model.", "model.language_model."},
+    Respelling{"model.", "language_model.model."},
+    Respelling{"model.", "language_model."},
+    Respelling{"visual.", "model.visual."},
+    Respelling{"model.", ""},
+};
+// Computed, and nobody needs them to load; mflux itself writes them (F32).
+constexpr std::array<std::string_view, 4> kIgnored = {
+    "encoder.rotary_emb.inv_freq",
+    "encoder.layers.{}.self_attn.rotary_emb.inv_freq",
+    "encoder.visual.rotary_pos_emb.inv_freq",
+    "model.layers.{}.self_attn.rotary_emb.inv_freq",
+};
+constexpr std::array kDepths = {Depth{"num_hidden_layers", "model.layers.{}"}};
+
+}  // namespace
+
+constexpr Component kTextEncoder = {
+    .name = "text_encoder",
+    .blocks = kBlocks,
+    .respellings = kSpellings,
+    .ignored = kIgnored,
+    .depths = kDepths,
+    .quantized = false,
+};
+constexpr Component kEditTextEncoder = {
+    .name = "text_encoder",
+    .blocks = kEditBlocks,
+    .respellings = kSpellings,
+    .ignored = kIgnored,
+    .depths = kDepths,
+    .quantized = false,
+};
+
+}  // namespace mflux::models::qwen

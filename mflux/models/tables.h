@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// The form of a model family's tables. Facts only: which layers there are, what each naming calls
+// them, how their shapes hang together. Numbers of blocks and widths are never here; they are read
+// from the headers.
+//
+// In a name, {} stands for a block number. In a shape, a lower-case letter is a width that is the
+// same in the whole component, an upper-case letter one that is the same within a block, * is any
+// width: "6h h", "h h+m".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace mflux::models {
+
+enum class Kind : uint8_t {
+  linear,
+  embedding,
+  norm,      // one value per channel
+  gamma3d,   // (channels, 1, 1), a vector in mflux
+  gamma4d,   // (channels, 1, 1, 1), a vector in mflux
+  conv2d,    // (out, in, h, w), channels last in mflux
+  conv3d,    // (out, in, t, h, w), channels last in mflux
+  constant,  // a computed tensor that some files hold; the layer's name is the tensor's
+};
+
+struct Layer {
+  std::string_view name;  // below its block: "attn.to_q"
+  Kind kind = Kind::linear;
+  std::string_view shape = {};  // of the weight; the bias has the first of its dimensions
+  bool bias = true;
+  bool optional = false;
+  std::string_view mflux = {};  // its name there; empty: the same
+};
+
+enum class Keep : uint8_t {
+  always,
+  diffusers_only,  // Python mflux has no such tensors: left out of its naming
+  original_only,   // a marker that only single files hold
+};
+
+struct Block {
+  std::string_view name;  // "transformer_blocks.{}"; empty: the layers stand alone
+  std::span<const Layer> layers;
+  bool optional = false;  // if it is there at all, it is complete
+  Keep keep = Keep::always;
+  std::string_view mflux = {};  // its name there; empty: the same
+  // The mflux name has a {} of its own: a copy in each of the blocks of this (canonical) name.
+  std::string_view copied_into = {};
+  // A flat list of stages: {} counts through the resnets and the resample that ends a stage. In
+  // mflux's name the first
+  // {} is the stage, the second the resnet within it.
+  bool flat = false;
+  int mflux_skips_stage = -1;  // mflux has these layers, but not in this stage
+};
+
+// How the rows of a layer in a foreign naming are made of the rows of its parts.
+enum class Rows : uint8_t {
+  equal,         // one after the other, all the same number
+  square_first,  // one after the other; each but the last has as many rows as the layer has columns
+  swapped,       // one part, its second half first
+};
+
+struct Composite {
+  std::string_view name;
+  std::array<std::string_view, 4> parts;  // canonical layers in row order; the unused are empty
+  Rows rows = Rows::equal;
+  bool scale = false;  // the weight is called "scale"; "weight" is read too
+};
+
+// `other` may stand for `canonical` at the beginning of a name.
+struct Respelling {
+  std::string_view canonical;
+  std::string_view other;
+};
+
+// A second tensor with the values of `original`, which may also stand alone in its place.
+struct Twin {
+  std::string_view name;
+  std::string_view original;
+};
+
+// config.json's key that holds the number of blocks of this name.
+struct Depth {
+  std::string_view key;
+  std::string_view block;
+};
+
+// Layers that stay at `bits` when `asked` bits are asked for.
+struct BitsException {
+  std::string_view layer;  // canonical
+  int asked = 0;
+  int bits = 0;
+};
+
+struct Component {
+  std::string_view name;
+  std::string_view class_name = {};  // config.json's, by which the family is known
+  std::span<const Block> blocks = {};
+  bool single_file = false;                  // comes as one file with original names too
+  std::span<const Composite> original = {};  // those names; empty: the canonical ones
+  std::span<const Composite> aliases = {};   // further names that LoRAs use
+  std::span<const Respelling> respellings = {};
+  std::span<const Twin> twins = {};
+  std::span<const std::string_view> ignored =
+      {};  // patterns of what no naming of ours has; * ends a prefix
+  std::span<const Depth> depths = {};
+  bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
+  bool quantized = true;   // linear layers and embeddings
+  std::span<const BitsException> exceptions = {};
+};
+
+struct Family {
+  std::string_view name;     // of the family: "qwen"
+  std::string_view variant;  // and of this member: "qwen-edit"
+  std::string_view title;
+  std::span<const Component* const> components;  // in the order they are saved
+  std::span<const std::string_view> copied;
+  std::string_view pipeline =
+      {};  // part of model_index.json's class name that tells this variant from the others
+  std::string_view evidence = {};  // a block that, in mflux naming, only this variant has
+};
+
+}  // namespace mflux::models
