@@ -93,22 +93,22 @@ class Planner {
         case OnLoraFailure::error:
           fail(ErrorKind::lora, "{}", lora::describe(loras_.problems));
         case OnLoraFailure::skip_lora:
-          lora::drop(loras_, lora::Policy::skip_lora);
+          lora::drop(loras_, lora::Drop::loras);
           break;
         case OnLoraFailure::full_precision:
           plan_.notes.push_back("A LoRA did not fit: saving without quantization, as asked for");
           plan_.format.reset();
           full_precision_ = true;
-          lora::drop(loras_, lora::Policy::skip_layer);
+          lora::drop(loras_, lora::Drop::layers);
           break;
         case OnLoraFailure::skip_layer:
-          lora::drop(loras_, lora::Policy::skip_layer);
+          lora::drop(loras_, lora::Drop::layers);
           break;
       }
     }
     plan_.contributions = lora::contributions(loras_);
     for (auto& [name, list] : plan_.contributions) {  // strength 0 leaves a tensor untouched
-      std::erase_if(list, [](const lora::Contribution& c) { return c.scale() == 0; });
+      std::erase_if(list, [](const lora::Contribution& item) { return lora::scale_of(*item.update) == 0; });
     }
     std::erase_if(plan_.contributions, [](const auto& item) { return item.second.empty(); });
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mflux/checkpoint.h"
+#include "mflux/lora/contributions.h"
 #include "mflux/lora/load.h"
 #include "mflux/options.h"
 

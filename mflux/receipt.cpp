@@ -103,7 +103,7 @@ Json key_to_json(const lora::KeyRecord& key) {
   if (key.rank != 0) {
     json["rank"] = key.rank;
     json["alpha"] = key.alpha;
-    json["alpha_source"] = lora::to_string(key.alpha_source);
+    json["alpha_source"] = lora::alpha_source_name(key.alpha_source);
   }
   if (!key.reason.empty()) json["note"] = key.reason;
   return json;

@@ -47,11 +47,6 @@ std::vector<fs::path> input_paths(const Checkpoint& model, const lora::Loaded& l
   return paths;
 }
 
-std::string layer_name(const std::string& component, const lora::LowRank& update) {
-  const std::string tensor = update.target.rows.front().tensor;
-  return component + "." + tensor.substr(0, tensor.rfind(".weight"));
-}
-
 class Saver {
  public:
   Saver(const SaveOptions& options, const SaveEvents& events)
@@ -167,20 +162,23 @@ class Saver {
     for (const auto* list : tensor.deltas) {
       if (list == nullptr) continue;
       for (const lora::Contribution& item : *list) {
-        if (item.update == nullptr) continue;
-        const lora::LowRank& update = *item.update;
+        const lora::Target& target = lora::target_of(*item.update);
+        const auto* low_rank = std::get_if<lora::LowRank>(item.update);
         log(fmt::format(
-            "{}.{}: base {}, lora_A ({}, {}), lora_B ({}, {}), scale {:.6g}, delta ({}, {}): merged, kept {:.4f}",
+            "{}.{}: base {}, {}scale {:.6g}, delta ({}, {}): merged, kept {:.4f}",
             component,
             tensor.mapped.name.substr(0, tensor.mapped.name.rfind('.')),
             to_string(tensor.mapped.shape),
-            update.rank,
-            update.target.inputs,
-            update.target.outputs,
-            update.rank,
-            update.scale,
+            low_rank == nullptr ? ""
+                                : fmt::format(
+                                      "A ({}, {}), B ({}, {}), ",
+                                      low_rank->rank,
+                                      target.inputs,
+                                      target.outputs,
+                                      low_rank->rank),
+            lora::scale_of(*item.update),
             item.count,
-            update.target.inputs,
+            target.inputs,
             sums.loras.count(item.adapter) != 0 ? sums.loras.at(item.adapter).kept() : 1.0));
       }
     }
@@ -241,7 +239,7 @@ class Saver {
     for (size_t i = 0; i < loras_.adapters.size(); ++i) {
       const lora::Adapter& adapter = loras_.adapters[i];
       const std::string file = adapter.path.filename().string();
-      LoraRecord record{.scale = adapter.scale, .kept = totals[i].kept(), .layers = adapter.layers()};
+      LoraRecord record{.scale = adapter.scale, .kept = totals[i].kept(), .layers = adapter.updates.size()};
       record.file = {.file = file, .bytes = fs::file_size(adapter.path), .xxh3_128 = hash_file(adapter.path)};
       layers += record.layers;
       headline(fmt::format(
@@ -340,14 +338,20 @@ lora::Loaded load_loras(const Checkpoint& model, const SaveOptions& options) {
   for (const LoraRequest& request : options.loras) {
     specs.push_back({.file = hub::resolve_lora(request.name), .scale = request.scale});
   }
-  std::vector<lora::Target> targets;
   if (specs.empty()) return {};
+  lora::BaseModel base{
+      .family = std::string(models::family_name(*model.family)),
+      .title = std::string(models::family_title(*model.family))};
+  for (const std::string& name : models::weight_components(*model.family)) base.components[name];
   for (const Component& component : model.components) {
     if (options.layout == Layout::comfyui && component.name != "transformer") continue;
+    base.components[component.name] =
+        models::canonical_shapes(*model.family, component.source, model.naming);
     auto more = models::lora_targets(*model.family, component.source, model.naming);
-    targets.insert(targets.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    base.targets.insert(
+        base.targets.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
-  return lora::load(specs, targets, models::family_name(*model.family));
+  return lora::load(specs, base);
 }
 
 SaveReport save(const SaveOptions& options, const SaveEvents& events) {

@@ -49,15 +49,6 @@ std::vector<SourceUses> collect_uses(
   return result;
 }
 
-// A vector that is only copied or rounded can be cut anywhere.
-bool cut_as_elements(const SourceUses& item) {
-  return item.source->spec.rows() == 1 && !item.source->format &&
-         std::all_of(item.uses.begin(), item.uses.end(), [](const TileUse& use) {
-           return !use.tensor->baked() && !use.tensor->format && use.tensor->mapped.transpose.none() &&
-                  use.tensor->mapped.pieces.size() == 1;
-         });
-}
-
 class Pass {
  public:
   Pass(const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink)
@@ -119,16 +110,11 @@ class Pass {
     announce(item);
     fill(*tile);
     row_ += tile->rows;
-    last_of_source_ = row_ >= total_rows(item);
-    if (last_of_source_) {
+    if (row_ >= item.source->spec.rows()) {
       row_ = 0;
       ++position_;
     }
     return tile;
-  }
-
-  static uint64_t total_rows(const SourceUses& item) {
-    return cut_as_elements(item) ? item.source->spec.elements() : item.source->spec.rows();
   }
 
   void describe(const SourceUses& item, Tile& tile) const {
@@ -136,12 +122,10 @@ class Pass {
     tile.component = item.component;
     tile.source = item.source;
     tile.uses = &item.uses;
-    tile.as_elements = cut_as_elements(item);
-    tile.row_elements = tile.as_elements ? 1 : spec.row_elements();
-    const uint64_t row_bytes =
-        tile.as_elements ? dtype_bytes(spec.dtype) : std::max<uint64_t>(1, item.source->stored_row_bytes());
+    tile.columns = spec.row_elements();
+    const uint64_t row_bytes = std::max<uint64_t>(1, item.source->stored_row_bytes());
     tile.first_row = row_;
-    tile.rows = std::min(std::max<uint64_t>(1, kTileBytes / row_bytes), total_rows(item) - row_);
+    tile.rows = std::min(std::max<uint64_t>(1, kTileBytes / row_bytes), item.source->spec.rows() - row_);
     tile.sums.clear();
   }
 
@@ -162,12 +146,10 @@ class Pass {
       out.resize(tile.rows * row_bytes);
       folder.files[file].file.read(offset + tile.first_row * row_bytes, out);
     };
-    const uint64_t row_bytes =
-        tile.as_elements ? dtype_bytes(source.spec.dtype) : source.stored_row_bytes();
+    const uint64_t row_bytes = source.stored_row_bytes();
     read_rows(source.file, source.offset, row_bytes, tile.weight);
     const auto& file = folder.files[source.file];
     hashes_.at(&file).advance(source.offset + tile.first_row * row_bytes, tile.weight);
-    bytes_read_ += tile.weight.size();
     tile.scales.clear();
     tile.biases.clear();
     const auto read_part = [&](const safetensors::StoredTensor* part, std::vector<std::byte>& out) {
@@ -193,9 +175,7 @@ class Pass {
   // In the order of reading, so that sums come out the same with any number of threads.
   void account(Tile& tile) {
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
-    const uint64_t rows =
-        tile.as_elements ? tile.source->spec.elements() : tile.source->spec.rows();
-    if (tile.first_row + tile.rows >= rows) {
+    if (tile.first_row + tile.rows >= tile.source->spec.rows()) {
       for (const TileUse& use : *tile.uses) finish_use(*use.tensor);
     }
     done_bytes_ += tile.weight.size();
@@ -221,8 +201,6 @@ class Pass {
   std::map<const safetensors::OpenedFile*, StreamedHash> hashes_ = {};
   size_t position_ = 0;  // in sources_
   uint64_t row_ = 0;     // next row of that source
-  bool last_of_source_ = false;
-  uint64_t bytes_read_ = 0;
   uint64_t done_bytes_ = 0;
   std::vector<size_t> pending_shard_ = {};  // uses that are not yet complete
   std::vector<bool> begun_shard_ = {};

@@ -40,9 +40,6 @@ struct UseRows {
 };
 
 UseRows rows_in_tile(const Tile& tile, const models::Piece& piece) {
-  if (tile.as_elements) {  // the piece is the whole vector
-    return {.tile_begin = 0, .canonical_begin = 0, .output_begin = tile.first_row, .count = tile.rows};
-  }
   const uint64_t begin = std::max(tile.first_row, piece.source_begin);
   const uint64_t end = std::min(tile.first_row + tile.rows, piece.source_begin + piece.count);
   if (begin >= end) return {};
@@ -63,7 +60,7 @@ class UseComputation {
         deltas_(use.tensor->deltas[use.piece]),
         scratch_(scratch),
         rows_(rows_in_tile(tile, piece_)),
-        columns_(tile.row_elements) {}
+        columns_(tile.columns) {}
 
   bool empty() const { return rows_.count == 0; }
 
@@ -72,7 +69,7 @@ class UseComputation {
       copy(sink);
       return {};
     }
-    resized(scratch_.weight, rows_.count * weight_row_bytes());
+    resized(scratch_.weight, rows_.count * tensor_.weight.row_bytes);
     if (tensor_.scales) resized(scratch_.scales, rows_.count * tensor_.scales->row_bytes);
     if (tensor_.biases) resized(scratch_.biases, rows_.count * tensor_.biases->row_bytes);
     read_down_factors();
@@ -80,17 +77,13 @@ class UseComputation {
     for (uint64_t begin = 0; begin < rows_.count; begin += block) {
       compute_block(begin, std::min(block, rows_.count - begin));
     }
-    emit(sink, tensor_.weight, weight_row_bytes(), scratch_.weight);
+    emit(sink, tensor_.weight, tensor_.weight.row_bytes, scratch_.weight);
     if (tensor_.scales) emit(sink, *tensor_.scales, tensor_.scales->row_bytes, scratch_.scales);
     if (tensor_.biases) emit(sink, *tensor_.biases, tensor_.biases->row_bytes, scratch_.biases);
     return std::move(sums_);
   }
 
  private:
-  uint64_t weight_row_bytes() const {
-    return tile_.as_elements ? dtype_bytes(tensor_.weight.spec.dtype) : tensor_.weight.row_bytes;
-  }
-
   std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
 
   void copy(Sink& sink) const {
@@ -100,7 +93,7 @@ class UseComputation {
           planned.offset + rows_.output_begin * row_bytes,
           source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
     };
-    part(tensor_.weight, weight_row_bytes(), tile_.weight);
+    part(tensor_.weight, tensor_.weight.row_bytes, tile_.weight);
     if (tensor_.scales) part(*tensor_.scales, tensor_.scales->row_bytes, tile_.scales);
     if (tensor_.biases) part(*tensor_.biases, tensor_.biases->row_bytes, tile_.biases);
   }
@@ -115,7 +108,7 @@ class UseComputation {
     if (deltas_ == nullptr) return;
     if (scratch_.down.size() < deltas_->size()) scratch_.down.resize(deltas_->size());
     for (size_t i = 0; i < deltas_->size(); ++i) {
-      const lora::LowRank* update = (*deltas_)[i].update;
+      const auto* update = std::get_if<lora::LowRank>((*deltas_)[i].update);
       if (update == nullptr) continue;
       lora::read_down(*update, resized(scratch_.down[i], update->rank * columns_));
     }
@@ -159,16 +152,16 @@ class UseComputation {
       const uint64_t to = std::min(first + rows, item.begin + item.count);
       if (from >= to) continue;
       const uint64_t count = to - from;
-      const uint64_t up_row = item.up_begin + (from - item.begin);
+      const uint64_t update_row = item.update_begin + (from - item.begin);
       const std::span<float> product = resized(scratch_.product, count * columns_);
-      if (item.update != nullptr) {
-        const uint64_t rank = item.update->rank;
+      if (const auto* low_rank = std::get_if<lora::LowRank>(item.update)) {
+        const uint64_t rank = low_rank->rank;
         const std::span<float> up = resized(scratch_.up, count * rank);
-        lora::read_up(*item.update, up_row, count, up);
+        lora::read_up(*low_rank, update_row, count, up);
         kernels::low_rank_product(
             up, std::span(scratch_.down[i]).first(rank * columns_), count, rank, columns_, product);
       } else {
-        lora::read_dense(*item.dense, up_row, count, product);
+        lora::read_dense(std::get<lora::Dense>(*item.update), update_row, count, product);
       }
       const std::span<float> target = exact.subspan((from - first) * columns_, count * columns_);
       kernels::add(product, target);
@@ -202,7 +195,7 @@ class UseComputation {
   }
 
   std::span<std::byte> plain_block(uint64_t begin, uint64_t rows) {
-    return std::span(scratch_.weight).subspan(begin * weight_row_bytes(), rows * weight_row_bytes());
+    return std::span(scratch_.weight).subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
   }
 
   void store_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {

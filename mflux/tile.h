@@ -22,8 +22,7 @@ struct Tile {
   const LogicalTensor* source = nullptr;
   uint64_t first_row = 0;
   uint64_t rows = 0;
-  uint64_t row_elements = 0;  // a long vector is cut as if it were rows of one element
-  bool as_elements = false;
+  uint64_t columns = 0;
   const std::vector<TileUse>* uses = nullptr;
   // Filled by the reader.
   std::vector<std::byte> weight = {};

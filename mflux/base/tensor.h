@@ -34,8 +34,8 @@ struct TensorSpec {
   Shape shape = {};
 
   bool operator==(const TensorSpec&) const = default;
-  // Rows are the outermost dimension; a scalar or a vector is one row.
-  uint64_t rows() const { return shape.size() < 2 ? 1 : shape.front(); }
+  // Rows are the outermost dimension: in a vector each element is one; a scalar is one row.
+  uint64_t rows() const { return shape.empty() ? 1 : shape.front(); }
   uint64_t elements() const;    // throws Error if the shape is absurd
   uint64_t row_elements() const;  // elements() / rows(); 0 if there are no rows
   uint64_t bytes() const { return elements() * dtype_bytes(dtype); }
