@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/lora/adapter_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace mflux::lora {
+
+namespace {
+
+using Json = nlohmann::ordered_json;  // of patterns the first counts
+
+constexpr size_t kMaxConfigBytes = 1'000'000;
+constexpr uint64_t kMaxRank = 1'000'000;
+
+// PEFT's initializations that subtract the first LoRA from the model, so that the file alone is not
+// the change.
+constexpr std::array<std::string_view, 5> kChangedBase = {
+    "pissa", "olora", "loftq", "corda", "eva"};
+
+constexpr std::array<std::string_view, 6> kFields = {
+    "lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern", "init_lora_weights"};
+
+// Keys of the metadata that stand for a field, as plain strings.
+struct PlainKey {
+  std::string_view key;
+  std::string_view field;
+};
+constexpr std::array kPlainKeys = {
+    PlainKey{"lora_alpha", "lora_alpha"},
+    PlainKey{"network_alpha", "lora_alpha"},
+    PlainKey{"transformer.lora_alpha", "transformer.lora_alpha"},
+    PlainKey{"transformer.r", "transformer.r"},
+};
+
+template <typename Value>
+const Value* first_match(
+    const std::vector<std::pair<Pattern, Value>>& rules, std::string_view module) {
+  const auto found =
+      std::ranges::find_if(rules, [&](const auto& rule) { return rule.first.matches(module); });
+  return found == rules.end() ? nullptr : &found->second;
+}
+
+}  // namespace
+
+// Keeps the first thing that is wrong.
+class ConfigReader {
+ public:
+  void read(const Json& object) {
+    if (!object.is_object()) return fail("is not an object");
+    for (const auto& [key, value] : object.items()) read_entry(key, value);
+  }
+
+  ParsedConfig take() && { return {std::move(config_), std::move(error_)}; }
+
+ private:
+  void fail(std::string_view what) {
+    if (error_.empty()) error_ = what;
+  }
+
+  void read_entry(const std::string& key, const Json& value) {
+    const size_t dot = key.rfind('.');
+    const std::string component = dot == std::string::npos ? "" : key.substr(0, dot);
+    const std::string field = dot == std::string::npos ? key : key.substr(dot + 1);
+    if (value.is_null() || std::ranges::find(kFields, field) == kFields.end()) return;
+    AdapterConfig::Rules& rules = config_.rules_[component];
+    if (field == "lora_alpha") rules.alpha = number(key, value);
+    if (field == "r") rules.rank = rank(key, value);
+    if (field == "use_rslora") {
+      if (!value.is_boolean()) return fail(fmt::format("'{}' is not true or false", key));
+      rules.rank_stabilized = value.get<bool>();
+    }
+    if (field == "init_lora_weights" && value.is_string()) rules.initialization = value;
+    if (field == "alpha_pattern") {
+      read_patterns(key, value, rules.alphas, [&](const Json& v) { return number(key, v); });
+    }
+    if (field == "rank_pattern") {
+      read_patterns(key, value, rules.ranks, [&](const Json& v) { return rank(key, v); });
+    }
+  }
+
+  double number(const std::string& key, const Json& value) {
+    if (value.is_number() && std::isfinite(value.get<double>())) return value.get<double>();
+    fail(fmt::format("'{}' is not a number", key));
+    return 0;
+  }
+
+  uint64_t rank(const std::string& key, const Json& value) {
+    if (value.is_number_unsigned() && value.get<uint64_t>() <= kMaxRank) {
+      return value.get<uint64_t>();
+    }
+    fail(fmt::format("'{}' is not a rank", key));
+    return 0;
+  }
+
+  template <typename Value, typename Read>
+  void read_patterns(
+      const std::string& key,
+      const Json& object,
+      std::vector<std::pair<Pattern, Value>>& out,
+      Read read_value) {
+    if (!object.is_object()) return fail(fmt::format("'{}' is not an object", key));
+    for (const auto& [text, value] : object.items()) {
+      std::optional<Pattern> pattern = Pattern::parse(text);
+      if (!pattern)
+        return fail(fmt::format("'{}' has the pattern '{}', which is not read", key, text));
+      out.emplace_back(std::move(*pattern), read_value(value));
+    }
+  }
+
+  AdapterConfig config_;
+  std::string error_;
+};
+
+std::optional<ModuleConfig> AdapterConfig::find(
+    std::string_view component, std::string_view module) const {
+  auto found = rules_.find(component);
+  if (found == rules_.end()) found = rules_.find("");
+  if (found == rules_.end()) return std::nullopt;
+  const Rules& rules = found->second;
+  const double* alpha = first_match(rules.alphas, module);
+  if (alpha == nullptr && !rules.alpha) return std::nullopt;
+  ModuleConfig config;
+  config.alpha = alpha != nullptr ? *alpha : *rules.alpha;
+  const uint64_t* rank = first_match(rules.ranks, module);
+  config.rank = rank != nullptr ? std::optional(*rank) : rules.rank;
+  config.rank_stabilized = rules.rank_stabilized;
+  return config;
+}
+
+std::string_view AdapterConfig::changed_base() const {
+  for (const auto& [component, rules] : rules_) {
+    for (const std::string_view method : kChangedBase) {
+      if (rules.initialization.starts_with(method)) return rules.initialization;
+    }
+  }
+  return "";
+}
+
+ParsedConfig parse_adapter_config(std::string_view text) {
+  if (text.size() > kMaxConfigBytes) {
+    return {{}, fmt::format("has {} bytes, expected at most {}", text.size(), kMaxConfigBytes)};
+  }
+  const Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded()) return {{}, "is not valid JSON"};
+  ConfigReader reader;
+  reader.read(json);
+  return std::move(reader).take();
+}
+
+ParsedConfig metadata_config(const safetensors::Metadata& metadata) {
+  if (const auto found = metadata.find("lora_adapter_metadata"); found != metadata.end()) {
+    return parse_adapter_config(found->second);
+  }
+  Json object = Json::object();
+  for (const PlainKey& plain : kPlainKeys) {
+    const auto found = metadata.find(std::string(plain.key));
+    if (found == metadata.end()) continue;
+    object[std::string(plain.field)] = Json::parse(found->second, nullptr, false);
+  }
+  ConfigReader reader;
+  reader.read(object);
+  return std::move(reader).take();
+}
+
+}  // namespace mflux::lora

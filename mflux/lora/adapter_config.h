@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// PEFT's configuration of a LoRA: the alphas of files whose tensors hold none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mflux/lora/pattern.h"
+#include "mflux/safetensors/header.h"
+
+namespace mflux::lora {
+
+// What a configuration says about one module.
+struct ModuleConfig {
+  double alpha = 0;
+  std::optional<uint64_t> rank = {};
+  bool rank_stabilized = false;  // scale = alpha / sqrt(rank)
+};
+
+class AdapterConfig {
+ public:
+  struct Rules {
+    std::optional<double> alpha = {};
+    std::optional<uint64_t> rank = {};
+    bool rank_stabilized = false;
+    std::vector<std::pair<Pattern, double>> alphas = {};  // the first that matches counts
+    std::vector<std::pair<Pattern, uint64_t>> ranks = {};
+    std::string initialization = {};  // init_lora_weights, if it is a method's name
+  };
+
+  // `module` without prefix. None if nothing says an alpha for it.
+  std::optional<ModuleConfig> find(std::string_view component, std::string_view module) const;
+
+  // The initialization method if it is one that also changed the model the LoRA was trained on;
+  // else "".
+  std::string_view changed_base() const;
+
+  bool empty() const { return rules_.empty(); }
+
+ private:
+  friend class ConfigReader;
+  std::map<std::string, Rules, std::less<>> rules_;  // by component; "": of all that have none
+};
+
+struct ParsedConfig {
+  AdapterConfig config = {};
+  std::string error = {};  // what is wrong with it, or ""
+};
+
+// `text`: adapter_config.json, or the metadata "lora_adapter_metadata", in which names may begin
+// with a component.
+ParsedConfig parse_adapter_config(std::string_view text);
+
+// The configuration in a file's metadata: "lora_adapter_metadata", or single values as strings.
+ParsedConfig metadata_config(const safetensors::Metadata& metadata);
+
+}  // namespace mflux::lora

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// From a module's tensors to updates of its target, with everything about them checked.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "mflux/lora/adapter.h"
+#include "mflux/lora/adapter_config.h"
+#include "mflux/lora/load.h"
+#include "mflux/lora/module.h"
+#include "mflux/lora/notes.h"
+
+namespace mflux::lora {
+
+// What is the same for all modules of a file.
+struct FileContext {
+  const BaseModel& model;
+  std::span<const std::byte> bytes;  // of the whole file
+  double scale = 1;                  // the user's
+  AdapterConfig metadata = {};
+  AdapterConfig sidecar = {};
+  bool transposed = false;  // the file's matrices are in the other order
+  bool mixed = false;       // some fit only as stored, some only in the other order
+};
+
+// In which orders a pair's shapes fit its target.
+struct Fit {
+  bool as_stored = false;
+  bool transposed = false;
+};
+Fit fit_of(const Module& module, const BaseModel& model);
+
+struct BuiltUpdate {
+  Update update;
+  std::vector<const safetensors::TensorInfo*> keys;  // that it uses
+};
+
+struct Built {
+  std::vector<BuiltUpdate> updates = {};
+  std::optional<Refusal> refusal = {};  // then there are no updates
+};
+
+// The module's target is known, and so is its algorithm.
+Built build(const Module& module, Algorithm algorithm, const FileContext& file, Notes& notes);
+
+}  // namespace mflux::lora

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/lora/grammar.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace mflux::lora {
+namespace {
+
+struct Ending {
+  std::string_view word;
+  std::string_view
+      tail;  // after the word and, if `named`, a name without a dot: ".lora_A.default.weight"
+  bool named;
+  Parameter parameter;
+};
+
+using enum Parameter;
+
+// Tried in this order.
+constexpr std::array kEndings = {
+    Ending{".lora_A", ".weight", true, down},
+    Ending{".lora_B", ".weight", true, up},
+    Ending{".lora_A", "", false, down},
+    Ending{".lora_B", "", false, up},
+    Ending{".lora_B", ".bias", true, up_bias},
+    Ending{".lora_up", ".bias", false, up_bias},
+    Ending{".lora_down", ".weight", false, down},
+    Ending{".lora_up", ".weight", false, up},
+    Ending{".lora_mid", ".weight", false, core},
+    Ending{".lora.down", ".weight", false, down},
+    Ending{".lora.up", ".weight", false, up},
+    Ending{"_lora.down", ".weight", false, down},
+    Ending{"_lora.up", ".weight", false, up},
+    Ending{".lora_linear_layer.down", ".weight", false, down},
+    Ending{".lora_linear_layer.up", ".weight", false, up},
+    Ending{".lora_magnitude_vector", ".weight", true, magnitude},
+    Ending{".lora_magnitude_vector", "", true, magnitude},
+    Ending{".magnitude", "", false, magnitude},
+    Ending{".dora_scale", "", false, magnitude},
+    Ending{".alpha", "", false, alpha},
+    Ending{".diff", "", false, diff},
+    Ending{".diff_b", "", false, bias_diff},
+    Ending{".w_norm", "", false, diff},
+    Ending{".b_norm", "", false, bias_diff},
+    Ending{".set_weight", "", false, weight},
+    Ending{".reshape_weight", "", false, shape},
+    Ending{".rescale", "", false, rescale},
+    Ending{".on_input", "", false, on_input},
+    Ending{".hada_w1_a", "", false, loha},
+    Ending{".hada_w1_b", "", false, loha},
+    Ending{".hada_w2_a", "", false, loha},
+    Ending{".hada_w2_b", "", false, loha},
+    Ending{".hada_t1", "", false, loha},
+    Ending{".hada_t2", "", false, loha},
+    Ending{".lokr_w1", "", false, lokr},
+    Ending{".lokr_w1_a", "", false, lokr},
+    Ending{".lokr_w1_b", "", false, lokr},
+    Ending{".lokr_w2", "", false, lokr},
+    Ending{".lokr_w2_a", "", false, lokr},
+    Ending{".lokr_w2_b", "", false, lokr},
+    Ending{".lokr_t2", "", false, lokr},
+    Ending{".oft_blocks", "", true, oft_blocks},
+    Ending{".oft_R", ".weight", true, oft_matrix},
+    Ending{".oft_R", ".scaled_oft", true, oft_matrix},
+    Ending{".a1", ".weight", false, glora},
+    Ending{".a2", ".weight", false, glora},
+    Ending{".b1", ".weight", false, glora},
+    Ending{".b2", ".weight", false, glora},
+    Ending{".bm", ".weight", false, glora},
+    Ending{"", ".weight", false, weight},
+    Ending{"", ".bias", false, bias},
+    Ending{"", ".scale", false, weight},
+};
+
+struct Known {
+  std::string_view part;  // of the key with a dot before it
+  std::string_view reason;
+};
+
+constexpr std::array kIgnored = {
+    Known{"._aux.", "a helper tensor of the tool that made the file"},
+    Known{".bundle_emb.", "an embedding that was trained along, for the prompt"},
+    Known{".__index_timestep_zero__", "a marker of the model's variant"},
+};
+
+constexpr std::array kRefused = {
+    Known{"lambda_layer", "T-LoRA's lambda layers are no change of a weight"},
+    Known{".lora_E", "AdaLoRA is not supported"},
+    Known{".ranknum", "AdaLoRA is not supported"},
+    Known{".diff_m", "a modulation change of Wan; these models have no such tensor"},
+    Known{"_loras.", "an EasyControl adapter works on its own inputs and cannot be merged"},
+    Known{".ip_adapter_", "an IP-Adapter works on its own inputs and cannot be merged"},
+    Known{".dreamo_", "DreamO's main file holds embeddings that the model has no place for"},
+    Known{
+        ".base_layer.",
+        "the model's own weight, saved with the LoRA; a LoRA file without it is needed"},
+    Known{".lora_embedding_", "a LoRA of an embedding is not supported"},
+    Known{".qweight", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{".smooth", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{"qkv_proj.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{"mlp_fc1.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{"mlp_fc2.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{".ema_", "averaged (EMA) weights beside the ordinary ones"},
+    Known{"_ema.", "averaged (EMA) weights beside the ordinary ones"},
+};
+
+template <size_t N>
+std::string_view find_reason(const std::array<Known, N>& table, std::string_view key) {
+  const std::string dotted = fmt::format(".{}", key);
+  const auto found = std::ranges::find_if(
+      table, [&](const Known& known) { return dotted.find(known.part) != std::string::npos; });
+  return found == table.end() ? "" : found->reason;
+}
+
+bool strip(std::string_view& text, std::string_view end) {
+  if (!text.ends_with(end)) return false;
+  text.remove_suffix(end.size());
+  return true;
+}
+
+// XLabs: "double_blocks.0.processor.qkv_lora1.down.weight"; its module ends with the lora word.
+std::optional<ParsedKey> parse_processor_key(std::string_view key) {
+  std::string_view module = key;
+  const bool is_down = strip(module, ".down.weight");
+  if (!is_down && !strip(module, ".up.weight")) return std::nullopt;
+  std::string_view rest = module;
+  if (!rest.empty() && (rest.back() == '1' || rest.back() == '2')) rest.remove_suffix(1);
+  if (!strip(rest, "qkv_lora") && !strip(rest, "proj_lora")) return std::nullopt;
+  if (!rest.ends_with("processor.") && !rest.ends_with("processor_")) return std::nullopt;
+  return ParsedKey{module, is_down ? down : up};
+}
+
+std::optional<ParsedKey> match(const Ending& ending, std::string_view key) {
+  if (!strip(key, ending.tail)) return std::nullopt;
+  if (strip(key, ending.word)) return ParsedKey{key, ending.parameter};
+  const size_t dot = ending.named ? key.rfind('.') : std::string_view::npos;
+  if (dot == std::string_view::npos || dot + 1 == key.size()) return std::nullopt;
+  key = key.substr(0, dot);
+  if (!strip(key, ending.word)) return std::nullopt;
+  return ParsedKey{key, ending.parameter};
+}
+
+// ComfyUI writes changes of tensors that are not called "weight" with the tensor's name:
+// "X.bias.diff".
+ParsedKey with_tensor_name(ParsedKey parsed) {
+  if (parsed.parameter != diff && parsed.parameter != weight) return parsed;
+  if (strip(parsed.module, ".bias")) {
+    parsed.parameter = parsed.parameter == diff ? bias_diff : bias;
+  } else if (!strip(parsed.module, ".weight")) {
+    strip(parsed.module, ".scale");
+  }
+  return parsed;
+}
+
+}  // namespace
+
+std::optional<ParsedKey> parse_key(std::string_view key) {
+  if (const auto parsed = parse_processor_key(key)) return parsed;
+  for (const Ending& ending : kEndings) {
+    const auto parsed = match(ending, key);
+    if (parsed && !parsed->module.empty()) return with_tensor_name(*parsed);
+  }
+  return std::nullopt;
+}
+
+std::string_view ignored_because(std::string_view key) {
+  return find_reason(kIgnored, key);
+}
+
+std::string_view refused_because(std::string_view key) {
+  return find_reason(kRefused, key);
+}
+
+}  // namespace mflux::lora

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// key = module + ending. The endings of every dialect, as one table.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace mflux::lora {
+
+// What a tensor is for its module, whatever the dialect calls it.
+enum class Parameter : uint8_t {
+  down,
+  up,
+  up_bias,
+  alpha,
+  diff,
+  bias_diff,
+  core,       // of a Tucker decomposition
+  magnitude,  // of DoRA
+  weight,     // a new value for the weight; with on_input: the vector of IA3
+  bias,       // a new value for the bias
+  shape,      // the shape of a widened weight
+  rescale,
+  on_input,
+  loha,
+  lokr,
+  oft_blocks,
+  oft_matrix,
+  glora,
+};
+
+struct ParsedKey {
+  std::string_view module;  // with its prefix, as the file spells it
+  Parameter parameter = Parameter::down;
+};
+
+// None if no ending fits.
+std::optional<ParsedKey> parse_key(std::string_view key);
+
+// Why a key that is known to be no weight change of the model may be left out: a helper of some
+// trainer or tool. Empty for every other key.
+std::string_view ignored_because(std::string_view key);
+
+// What a key that cannot be applied is, if it is one of those known. Empty for every other key.
+std::string_view refused_because(std::string_view key);
+
+}  // namespace mflux::lora

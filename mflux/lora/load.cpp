@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/lora/load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mflux/base/error.h"
+#include "mflux/lora/build.h"
+#include "mflux/lora/family.h"
+#include "mflux/lora/grammar.h"
+#include "mflux/lora/module.h"
+#include "mflux/lora/names.h"
+
+namespace mflux::lora {
+namespace {
+
+using safetensors::TensorInfo;
+
+Adapter open_adapter(const LoraSpec& spec) {
+  Adapter adapter{.file = MappedFile(spec.file)};
+  adapter.header = safetensors::read_header(File::open(spec.file));
+  if (adapter.header.file_bytes != adapter.file.bytes().size()) {
+    fail("{}: changed while it was read", spec.file.string());
+  }
+  adapter.path = spec.file;
+  adapter.scale = spec.scale;
+  return adapter;
+}
+
+class Loader {
+ public:
+  Loader(const BaseModel& model, Names& names, Adapter& adapter, size_t index, Loaded& loaded)
+      : model_(model),
+        names_(names),
+        adapter_(adapter),
+        index_(index),
+        loaded_(loaded),
+        path_(adapter.path.string()),
+        file_{.model = model, .bytes = adapter.file.bytes(), .scale = adapter.scale} {}
+
+  void run() {
+    for (const TensorInfo& info : adapter_.header.tensors) records_[info.name].key = info.name;
+    if (adapter_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
+    read_configs();
+    group_keys();
+    for (Module& module : modules_) module.place = names_.resolve(module.name);
+    find_dialect();
+    check_family();
+    keep_applicable();
+    choose_order();
+    for (const auto& [module, algorithm] : applicable_) apply(*module, algorithm);
+    note_overlaps();
+    notes_.write(path_, loaded_.notes);
+    for (auto& [key, record] : records_) adapter_.keys.push_back(std::move(record));
+  }
+
+ private:
+  void problem(ProblemKind kind, const std::string& module, std::string message) {
+    loaded_.problems.push_back({index_, kind, path_, module, std::move(message)});
+  }
+
+  void refuse(const Module& module, Refusal refusal) {
+    for (const Part& part : module.parts) records_[part.info->name].reason = refusal.message;
+    problem(refusal.kind, module.name, std::move(refusal.message));
+  }
+
+  void use_config(ParsedConfig parsed, std::string_view what, AdapterConfig& out) {
+    if (!parsed.error.empty()) {
+      problem(ProblemKind::bad_metadata, "", fmt::format("{} {}", what, parsed.error));
+    } else if (const auto method = parsed.config.changed_base(); !method.empty()) {
+      problem(
+          ProblemKind::bad_metadata,
+          "",
+          fmt::format(
+              "initialized with {}, so it belongs to a changed model; convert it with PEFT to a "
+              "plain LoRA",
+              method));
+    }
+    out = std::move(parsed.config);
+  }
+
+  void read_configs() {
+    use_config(
+        metadata_config(adapter_.header.metadata),
+        "the metadata's LoRA configuration",
+        file_.metadata);
+    const std::filesystem::path sidecar = adapter_.path.parent_path() / "adapter_config.json";
+    if (!std::filesystem::exists(sidecar)) return;
+    use_config(parse_adapter_config(read_text(sidecar)), sidecar.string(), file_.sidecar);
+  }
+
+  void group_keys() {
+    std::map<std::string_view, size_t> positions;
+    for (const TensorInfo& info : adapter_.header.tensors) {
+      if (const auto why = ignored_because(info.name); !why.empty()) {
+        records_[info.name].reason = why;
+        notes_.add(fmt::format("ignored: {}", why), info.name);
+        continue;
+      }
+      const auto parsed = parse_key(info.name);
+      if (const auto why = refused_because(info.name); !why.empty() || !parsed) {
+        refuse_key(info, why);
+        continue;
+      }
+      const auto [position, is_new] = positions.emplace(parsed->module, modules_.size());
+      if (is_new) modules_.push_back({std::string(parsed->module), {}});
+      modules_[position->second].parts.push_back({parsed->parameter, &info});
+    }
+  }
+
+  void refuse_key(const TensorInfo& info, std::string_view why) {
+    std::string message = fmt::format("'{}' is no key of a LoRA that is known", info.name);
+    if (!why.empty()) {
+      message = fmt::format("'{}': {}", info.name, why);
+    } else if (const auto nearest = names_.nearest(names_.resolve(info.name)); !nearest.empty()) {
+      message += fmt::format("; nearest known name: {}", nearest);
+    }
+    records_[info.name].reason = message;
+    problem(ProblemKind::unknown_key, info.name, std::move(message));
+  }
+
+  void find_dialect() {
+    std::vector<std::string_view> dialects;
+    for (const Module& module : modules_) {
+      const std::string_view dialect = module.place.dialect;
+      const bool is_new = std::ranges::find(dialects, dialect) == dialects.end();
+      if (!dialect.empty() && is_new) dialects.push_back(dialect);
+    }
+    adapter_.dialect =
+        dialects.empty() ? "text encoder" : fmt::format("{}", fmt::join(dialects, " + "));
+  }
+
+  void check_family() {
+    NameEvidence evidence;
+    for (const Module& module : modules_) {
+      if (module.place.component == "transformer") evidence.add(module.name);
+    }
+    const std::string_view said = metadata_family(adapter_.header.metadata);
+    const std::string_view family = said.empty() ? evidence.family() : said;
+    if (family.empty() && !modules_.empty()) {
+      loaded_.notes.push_back(
+          fmt::format("{}: the file does not tell which model it was made for", path_));
+    } else if (!family.empty() && family != model_.family) {
+      problem(
+          ProblemKind::other_family,
+          "",
+          fmt::format(
+              "made for {}, as its {}; the model is {}",
+              family_title(family),
+              said.empty() ? "layer names say" : "metadata say",
+              model_.title));
+    }
+  }
+
+  void keep_applicable() {
+    for (const Module& module : modules_) {
+      if (module.place.target == nullptr) {
+        refuse(module, explain_unknown(module));
+        continue;
+      }
+      Classified classified = classify(module);
+      if (classified.refusal) {
+        refuse(module, std::move(*classified.refusal));
+      } else {
+        applicable_.emplace_back(&module, classified.algorithm);
+      }
+    }
+  }
+
+  Refusal explain_unknown(const Module& module) {
+    const Place& place = module.place;
+    const auto component = model_.components.find(place.component);
+    if (component == model_.components.end()) {
+      return {
+          ProblemKind::unknown_module,
+          fmt::format(
+              "'{}' ({}): {} has no component {}",
+              module.name,
+              module.keys(),
+              model_.title,
+              place.component)};
+    }
+    if (component->second.empty()) {
+      return {
+          ProblemKind::component_absent,
+          fmt::format(
+              "'{}' ({}) is for {}, which is not being written",
+              module.name,
+              module.keys(),
+              place.component)};
+    }
+    std::string message =
+        fmt::format("'{}' ({}): the model has no such layer", module.name, module.keys());
+    if (const std::string why = reason(place); !why.empty()) message += "; " + why;
+    if (const std::string nearest = names_.nearest(place); !nearest.empty()) {
+      message += fmt::format("; nearest known name: {}", nearest);
+    }
+    return {ProblemKind::unknown_module, std::move(message)};
+  }
+
+  std::string reason(const Place& place) const {
+    if (std::string block = names_.missing_block(place); !block.empty()) return block;
+    if (place.component != "transformer") return "";
+    if (model_.family == "flux" && place.name.find("guidance") == 0) {
+      return "this model has no guidance embedder (as FLUX.1-schnell)";
+    }
+    const std::string_view other = lookalike(place.name, model_.family);
+    return other.empty() ? "" : fmt::format("this looks like a LoRA for {}", other);
+  }
+
+  // A single layer cannot tell (a square one fits both ways), so the file as a whole decides.
+  void choose_order() {
+    size_t as_stored = 0;
+    size_t transposed = 0;
+    for (const auto& [module, algorithm] : applicable_) {
+      if (algorithm != Algorithm::low_rank) continue;
+      const Fit fit = fit_of(*module, model_);
+      as_stored += fit.as_stored && !fit.transposed ? 1 : 0;
+      transposed += fit.transposed && !fit.as_stored ? 1 : 0;
+    }
+    file_.mixed = as_stored > 0 && transposed > 0;
+    file_.transposed = transposed > 0 && as_stored == 0;
+    adapter_.transposed = file_.transposed;
+    if (file_.transposed) {
+      loaded_.notes.push_back(fmt::format(
+          "{}: {} layer(s) fit only with A and B transposed and none as stored: the whole file is "
+          "read as transposed",
+          path_,
+          transposed));
+    }
+  }
+
+  void apply(const Module& module, Algorithm algorithm) {
+    Built built = build(module, algorithm, file_, notes_);
+    if (built.refusal) return refuse(module, std::move(*built.refusal));
+    for (BuiltUpdate& part : built.updates) {
+      for (const TensorInfo* info : part.keys) record_use(records_[info->name], part.update);
+      adapter_.updates.push_back(std::move(part.update));
+    }
+  }
+
+  static void record_use(KeyRecord& record, const Update& update) {
+    record.used = true;
+    for (const TargetRows& rows : target_of(update).rows) {
+      std::string tensor = fmt::format("{}/{}", rows.component, rows.tensor);
+      const bool is_new = std::ranges::find(record.tensors, tensor) == record.tensors.end();
+      if (is_new) record.tensors.push_back(std::move(tensor));
+    }
+    if (const auto* pair = std::get_if<LowRank>(&update)) {
+      record.rank = pair->rank;
+      record.alpha = pair->alpha;
+      record.alpha_source = pair->alpha_source;
+    }
+  }
+
+  // Legal (both are added), but worth a word: two names of one layer, or a fused and a split one.
+  void note_overlaps() {
+    struct Rows {
+      uint64_t begin;
+      uint64_t end;
+      const std::string* module;
+    };
+    std::map<std::string, std::vector<Rows>> by_tensor;
+    for (const Update& update : adapter_.updates) {
+      if (!std::holds_alternative<LowRank>(update)) continue;
+      for (const TargetRows& rows : target_of(update).rows) {
+        by_tensor[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
+            {rows.begin, rows.begin + rows.count, &module_of(update)});
+      }
+    }
+    for (auto& [tensor, rows] : by_tensor) {
+      std::ranges::sort(rows, {}, &Rows::begin);
+      for (size_t i = 1; i < rows.size(); ++i) {
+        if (rows[i].begin >= rows[i - 1].end) continue;
+        notes_.add("changed under two names, both are added", *rows[i].module);
+      }
+    }
+  }
+
+  const BaseModel& model_;
+  Names& names_;
+  Adapter& adapter_;
+  size_t index_;
+  Loaded& loaded_;
+  std::string path_;
+  FileContext file_;
+  Notes notes_;
+  std::map<std::string, KeyRecord> records_;
+  std::vector<Module> modules_;  // in file order
+  std::vector<std::pair<const Module*, Algorithm>> applicable_;
+};
+
+}  // namespace
+
+Loaded load(std::span<const LoraSpec> specs, const BaseModel& model) {
+  Loaded loaded;
+  Names names(model);
+  for (const LoraSpec& spec : specs) {
+    if (!std::isfinite(spec.scale)) {
+      fail(ErrorKind::usage, "{}: scale {} is not finite", spec.file.string(), spec.scale);
+    }
+    loaded.adapters.push_back(open_adapter(spec));
+    const size_t index = loaded.adapters.size() - 1;
+    Loader(model, names, loaded.adapters.back(), index, loaded).run();
+  }
+  return loaded;
+}
+
+}  // namespace mflux::lora

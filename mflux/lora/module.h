@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// What belongs together in a LoRA file: the tensors of one module, under the name the file gives
+// it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mflux/lora/adapter.h"
+#include "mflux/lora/grammar.h"
+#include "mflux/lora/names.h"
+
+namespace mflux::lora {
+
+struct Part {
+  Parameter parameter = Parameter::down;
+  const safetensors::TensorInfo* info = nullptr;
+};
+
+struct Module {
+  std::string name;  // as the file spells it
+  std::vector<Part> parts;
+  Place place = {};
+
+  const safetensors::TensorInfo* find(Parameter parameter) const;  // null: none
+  std::string keys() const;                                        // "a.lora_A.weight, a.alpha"
+};
+
+// Why a module cannot be applied.
+struct Refusal {
+  ProblemKind kind = ProblemKind::unknown_key;
+  std::string message;
+};
+
+enum class Algorithm : uint8_t {
+  low_rank,  // A and B
+  full,      // A alone, in the weight's own shape: ai-toolkit's full rank
+  dense,     // differences only
+};
+
+// Decides by the parameters that are there; any that are missing or too many are a refusal.
+struct Classified {
+  Algorithm algorithm = Algorithm::dense;
+  std::optional<Refusal> refusal = {};
+};
+Classified classify(const Module& module);
+
+}  // namespace mflux::lora

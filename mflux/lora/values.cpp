@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/lora/values.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "mflux/kernels/convert.h"
+
+namespace mflux::lora {
+namespace {
+
+constexpr size_t kChunk = 16384;  // values converted at a time
+
+template <typename T>
+T value_at(std::span<const std::byte> data, size_t index) {
+  T value;
+  std::memcpy(&value, data.data() + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <typename T>
+double scalar(std::span<const std::byte> data) {
+  return static_cast<double>(value_at<T>(data, 0));
+}
+
+double float_scalar(Dtype dtype, std::span<const std::byte> data) {
+  std::array<float, 1> value = {};
+  kernels::to_float32(dtype, data, value);
+  return static_cast<double>(value[0]);
+}
+
+}  // namespace
+
+bool all_finite(Dtype dtype, std::span<const std::byte> data) {
+  const size_t chunk_bytes = kChunk * static_cast<size_t>(dtype_bytes(dtype));
+  std::array<float, kChunk> values;
+  while (!data.empty()) {
+    const auto chunk = data.first(std::min(data.size(), chunk_bytes));
+    const auto out = std::span(values).first(chunk.size() / dtype_bytes(dtype));
+    kernels::to_float32(dtype, chunk, out);
+    if (!kernels::all_finite(out)) return false;
+    data = data.subspan(chunk.size());
+  }
+  return true;
+}
+
+std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::byte> data) {
+  if (spec.elements() != 1) return std::nullopt;
+  switch (spec.dtype) {
+    case Dtype::f64:
+      return scalar<double>(data);
+    case Dtype::f32:
+    case Dtype::f16:
+    case Dtype::bf16:
+    case Dtype::f8_e4m3:
+    case Dtype::f8_e5m2:
+      return float_scalar(spec.dtype, data);
+    case Dtype::i64:
+      return scalar<int64_t>(data);
+    case Dtype::i32:
+      return scalar<int32_t>(data);
+    case Dtype::i16:
+      return scalar<int16_t>(data);
+    case Dtype::i8:
+      return scalar<int8_t>(data);
+    case Dtype::u64:
+      return scalar<uint64_t>(data);
+    case Dtype::u32:
+      return scalar<uint32_t>(data);
+    case Dtype::u16:
+      return scalar<uint16_t>(data);
+    case Dtype::u8:
+      return scalar<uint8_t>(data);
+    case Dtype::boolean:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+void read_scaled(Dtype dtype, std::span<const std::byte> data, double scale, std::span<float> out) {
+  if (dtype == Dtype::f64) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = static_cast<float>(value_at<double>(data, i) * scale);
+    }
+    return;
+  }
+  kernels::to_float32(dtype, data, out);
+  if (scale == 1) return;
+  for (float& value : out) value = static_cast<float>(static_cast<double>(value) * scale);
+}
+
+}  // namespace mflux::lora

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// The numbers in a LoRA's tensors.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "mflux/base/tensor.h"
+
+namespace mflux::lora {
+
+// Is every value finite as float32. `dtype` is a float.
+bool all_finite(Dtype dtype, std::span<const std::byte> data);
+
+// The value of a tensor with one element, float or integer; none of any other tensor.
+std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::byte> data);
+
+// out = value * scale: the product in double, rounded once to float32. `dtype` is a float.
+void read_scaled(Dtype dtype, std::span<const std::byte> data, double scale, std::span<float> out);
+
+}  // namespace mflux::lora
