@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 constexpr const char* kJournal = ".mflux-save.json";
 
-bool is_empty(const fs::path& folder) {
+bool holds_nothing(const fs::path& folder) {
   std::error_code error;
   const bool empty = fs::is_empty(folder, error);
   if (error) fail("{}: cannot read the folder: {}", folder.string(), error.message());
@@ -90,7 +90,7 @@ OutputFolder::OutputFolder(
   work_ = target_;
   if (!fs::exists(target_)) return;
   if (!fs::is_directory(target_)) fail(ErrorKind::usage, "{}: exists and is not a folder", target_.string());
-  if (is_empty(target_)) return;
+  if (holds_nothing(target_)) return;
   read_journal();
   if (resumed_) return;
   if (!overwrite) {

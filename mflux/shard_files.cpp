@@ -30,7 +30,7 @@ ShardFiles::OpenShard& ShardFiles::opened(size_t index) {
   if (shard.file) return shard;
   const PlannedShard& planned = plan_.shards[index];
   shard.final = output_.prepare(planned.file);
-  shard.hidden = shard.final.parent_path() / ("." + shard.final.filename().string() + ".partial");
+  shard.hidden = shard.final.parent_path() / fmt::format(".{}.partial", shard.final.filename().string());
   shard.file = File::create(shard.hidden, planned.bytes);
   shard.file->write(0, std::as_bytes(std::span(planned.header)));
   return shard;

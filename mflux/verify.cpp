@@ -173,8 +173,8 @@ class Verifier {
     size_t packed = 0;
     size_t scales = 0;
     for (const StoredTensor& tensor : folder.tensors) {
-      packed += tensor.info.spec.dtype == Dtype::u32 && tensor.info.name.ends_with(".weight") ? 1 : 0;
-      scales += tensor.info.name.ends_with(".scales") ? 1 : 0;
+      packed += tensor.info.spec.dtype == Dtype::u32 && tensor.info.name.ends_with(".weight") ? 1U : 0U;
+      scales += tensor.info.name.ends_with(".scales") ? 1U : 0U;
     }
     const std::string_view level = folder.metadata("quantization_level");
     const bool at_load = folder.metadata("mflux_cpp_quantized") == "at load";

@@ -44,6 +44,10 @@ const std::string& module_of(const Update& update) {
   return std::visit([](const auto& kind) -> const std::string& { return kind.module; }, update);
 }
 
+double scale_of(const Update& update) {
+  return std::visit([](const auto& kind) { return kind.scale; }, update);
+}
+
 std::string_view problem_name(ProblemKind kind) {
   switch (kind) {
     case ProblemKind::unknown_key:

@@ -55,6 +55,7 @@ using Update = std::variant<LowRank, Dense>;
 
 const Target& target_of(const Update& update);
 const std::string& module_of(const Update& update);
+double scale_of(const Update& update);  // what multiplies up * down, or the value
 
 // What became of one key of the file.
 struct KeyRecord {

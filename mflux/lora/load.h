@@ -18,12 +18,12 @@ namespace mflux::lora {
 
 // What the LoRAs are to be applied to.
 struct BaseModel {
-  std::string family;  // "flux", "qwen"
-  std::string title;   // for people: "FLUX.1"
+  std::string family = {};  // "flux", "qwen"
+  std::string title = {};   // for people: "FLUX.1"
   // Canonical tensors of every component the family has; none in a component that is not being
   // written.
-  std::map<std::string, std::map<std::string, Shape>> components;
-  std::vector<Target> targets;
+  std::map<std::string, std::map<std::string, Shape>> components = {};
+  std::vector<Target> targets = {};
 };
 
 // Reads and checks everything: keys, shapes against the targets, every value for finiteness.
