@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/tiny_model.h"
 
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "mflux/checkpoint.h"
