@@ -26,7 +26,6 @@ struct Subcommand {
 constexpr std::array<Subcommand, 4> kSubcommands = {{
     {"save", "Bake LoRAs into a model, quantize it, write it", add_save},
     {"verify", "Prove a saved folder again from its files", add_verify},
-    {"inspect", "Say what a model folder, a safetensors file or a LoRA is", add_inspect},
     {"compare", "Compare two models tensor by tensor", add_compare},
 }};
 
