@@ -93,6 +93,10 @@ class Sources:
         "qwen-pipeline-exact": ("qwen", lambda base, to: loras.qwen_pipeline(base, to, exact=True)),
         "qwen-peft": ("qwen", loras.qwen_peft),
         "qwen-kohya": ("qwen", lambda base, to: loras.qwen_kohya(base, f"{to}.safetensors")),
+        "qwen-blocks": (
+            "qwen",
+            lambda base, to: loras.qwen_kohya(base, f"{to}.safetensors", text_encoder=False),
+        ),
         "qwen-text-encoder": ("qwen", lambda base, to: loras.qwen_text_encoder(base, f"{to}.safetensors")),
     }
 

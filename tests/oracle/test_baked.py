@@ -124,13 +124,9 @@ def test_a_bake_is_mflux_own_bake_bit_for_bit_where_the_sum_is_exact(program, so
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_a_bake_differs_from_mflux_own_only_where_summation_order_does(program, sources, out, figure, work, bits):
+def test_a_bake_differs_from_mflux_own_only_where_summation_order_does(program, sources, out, figure, bits):
     """mflux reads kohya's Qwen names; its float32 product sums in the order of its BLAS."""
-    lora = sources.once("qwen-blocks", lambda to: loras.qwen_kohya(sources.model("qwen"), f"{to}.st", text_encoder=False))
-    sources.LORAS["qwen-blocks"] = ("qwen", lambda base, to: lora)
-    file = work / "qwen-blocks.safetensors"
-    file.write_bytes(lora.file.read_bytes())
-    sources.made["lora-qwen-blocks"] = loras.Lora(file, lora.truth)
+    file = sources.lora("qwen-blocks").file
     program.save(sources.model("qwen"), out, "-q", bits, "--lora", file)
     theirs = read_component(sources.mflux_save("qwen", bits, "qwen-blocks"), "transformer")
     ours = read_component(out, "transformer")
