@@ -158,6 +158,17 @@ def ulps(ours: Tensor, reference: np.ndarray) -> np.ndarray:
     return np.abs(ordered(bits) - ordered(bfloat16_bits(reference)))
 
 
+def summation_error(weight: Tensor, deltas, strength: float) -> np.ndarray:
+    """A bound on what the order of a float32 sum can change: one rounding per step, each of at most the whole sum."""
+    size = np.abs(weight.float64())
+    steps = 2
+    for delta in deltas:
+        up, down = (np.abs(float32(factor)).astype(np.float64) for factor in (delta.up, delta.down))
+        size += abs(strength * delta.scale) * (up @ down)
+        steps += down.shape[0] + 2
+    return steps * 2.0**-24 * size
+
+
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     """One bit stream per row, lowest bits first, in 32-bit words."""
     rows, columns = codes.shape
@@ -189,6 +200,30 @@ def quantize_baked(merged: np.ndarray, mode: str, bits: int, group: int, dtype=m
         codes = np.rint((groups - edges) / steps)
     codes = np.clip(np.nan_to_num(codes), 0, (1 << bits) - 1).astype(np.int64).reshape(rows, columns)
     return [mx.array(pack(codes, bits)), scales, biases]
+
+
+# Largest magnitudes of a group for which MLX 0.32.4 itself is right. Below, its E8M0 exponent wraps around and a group of
+# 1e-39 decodes as 1e+38; above, values beyond the largest code of nvfp4 become zero.
+IN_RANGE = {"mxfp4": (2.0**-120, np.inf), "mxfp8": (2.0**-116, np.inf), "nvfp4": (0.0, 6.0 * 448.0)}
+
+
+def excuse_out_of_range(weight, ours, theirs, mode: str, bits: int, group: int) -> list[mx.array]:
+    """`theirs` (codes, scales), but with ours in groups outside MLX's range, where ours must be as near or nearer."""
+    low, high = IN_RANGE[mode]
+    rows = weight.shape[0]
+    largest = np.abs(weight).reshape(rows, -1, group).max(axis=-1)
+    outside = ((largest < low) & (largest > 0)) | (largest > high)
+
+    def error(parts) -> np.ndarray:
+        decoded = mx.dequantize(*parts, group_size=group, bits=bits, mode=mode, dtype=mx.float32)
+        return np.abs(np.array(decoded).astype(np.float64) - weight).reshape(rows, -1, group).max(axis=-1)
+
+    assert (error(ours) <= error(theirs))[outside].all()
+    codes = np.where(
+        outside[..., None], *(np.array(parts[0]).reshape(rows, outside.shape[1], -1) for parts in (ours, theirs))
+    )
+    scales = np.where(outside, *(np.array(parts[1]) for parts in (ours, theirs)))
+    return [mx.array(codes.reshape(rows, -1)), mx.array(scales)]
 
 
 def rate(count: int, total: int) -> str:
