@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Headers of the published models, as tests/oracle/models_*.py wrote them.
+// What the tests of the model tables start from: the published headers, whole or narrowed.
 #pragma once
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,41 +11,13 @@
 #include <doctest/doctest.h>
 
 #include "mflux/models/family.h"
+#include "tests/published_headers.h"
 
 namespace mflux::models::testing {
 
 // The file's tensors by component.
 inline std::map<std::string, SourceComponent> load_headers(const std::string& file) {
-  std::map<std::string, SourceComponent> components;
-  std::ifstream in(std::string(MFLUX_TEST_DATA) + "/models/" + file);
-  REQUIRE(in);
-  SourceComponent* current = nullptr;
-  for (std::string line; std::getline(in, line);) {
-    std::istringstream words(line);
-    std::string name;
-    std::string dtype;
-    words >> name >> dtype;
-    if (name == "#") {
-      current = &components[dtype];
-      current->name = dtype;
-      continue;
-    }
-    TensorSpec spec{.dtype = parse_dtype(dtype).value(), .shape = {}};
-    for (uint64_t size = 0; words >> size;) spec.shape.push_back(size);
-    const size_t open = name.find('{');
-    if (open == std::string::npos) {
-      current->tensors.push_back({.name = name, .spec = spec});
-      continue;
-    }
-    const size_t close = name.find('}');
-    const size_t dash = name.find('-', open);
-    const int last = std::stoi(name.substr(dash + 1, close - dash - 1));
-    for (int i = std::stoi(name.substr(open + 1, dash - open - 1)); i <= last; ++i) {
-      const std::string full = name.substr(0, open) + std::to_string(i) + name.substr(close + 1);
-      current->tensors.push_back({.name = full, .spec = spec});
-    }
-  }
-  return components;
+  return mflux::testing::read_published_headers(std::string(MFLUX_TEST_DATA) + "/models/" + file);
 }
 
 inline SourceComponent load_component(const std::string& file, const std::string& component) {

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# The commands people type. Everything they make goes to build/.
+#
+#   make test    install what is missing, build, run every test
+#   make demo    install what is missing, build, bake a LoRA into a small model, prove it
+
+.PHONY: build test demo format tidy clean
+
+build:
+	scripts/dependencies.sh
+	scripts/build.sh
+
+test: build
+	scripts/test.sh
+
+demo: build
+	scripts/demo.sh
+
+format:
+	scripts/format.sh --fix
+
+tidy: build
+	scripts/tidy.sh
+
+clean:
+	rm -rf build

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// Everything public. examples/save.cpp shows its use.
+#pragma once
+
+#include "mflux/base/error.h"  // the one exception
+#include "mflux/checkpoint.h"  // what a model on disk is
+#include "mflux/compare.h"     // two models, tensor by tensor
+#include "mflux/options.h"     // what can be asked of a save
+#include "mflux/plan.h"        // what a save will write
+#include "mflux/save.h"        // bake, quantize, write
+#include "mflux/verify.h"      // prove it
+#include "mflux/version.h"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what the build needs and this machine lacks; touches nothing if all is there.
+set -euo pipefail
+
+debian_packages=(
+  cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
+  doctest-dev libxxhash-dev libssl-dev python3-venv)
+homebrew_packages=(cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest xxhash openssl@3)
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+debian() {
+  local missing=()
+  for package in "${debian_packages[@]}"; do
+    dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing+=("$package")
+  done
+  [ "${#missing[@]}" = 0 ] && return
+  echo "Installing with apt: ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+homebrew() {
+  local missing=()
+  for package in "${homebrew_packages[@]}"; do
+    brew list --versions "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  [ "${#missing[@]}" = 0 ] && return
+  echo "Installing with Homebrew: ${missing[*]}"
+  brew install "${missing[@]}"
+}
+
+if [ "$(uname)" = Darwin ]; then
+  command -v brew >/dev/null || { echo "Homebrew is needed: https://brew.sh" >&2; exit 1; }
+  homebrew
+elif command -v apt-get >/dev/null; then
+  debian
+else
+  echo "Neither apt nor Homebrew here. Install these (Debian's names) by hand: ${debian_packages[*]}" >&2
+  exit 1
+fi

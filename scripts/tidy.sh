@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs clang-tidy over the sources, by the compile commands in build/: scripts/tidy.sh [file...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/clang_tools.sh
+
+tool=$(clang_tool clang-tidy)
+files=("$@")
+if [ "${#files[@]}" = 0 ]; then
+  mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.cpp')
+fi
+printf '%s\0' "${files[@]}" |
+  xargs -0 -n 1 -P "$(getconf _NPROCESSORS_ONLN)" "$tool" -p build --quiet 2> >(grep -v ' warnings generated' >&2)
