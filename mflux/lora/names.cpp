@@ -109,19 +109,6 @@ std::string_view without_trailing_underscores(std::string_view name) {
   return name;
 }
 
-// Of a vector the rows are its elements.
-void normalize(Target& target, const BaseModel& model) {
-  if (target.rows.size() != 1) return;
-  TargetRows& rows = target.rows.front();
-  const auto component = model.components.find(rows.component);
-  if (component == model.components.end()) return;
-  const auto shape = component->second.find(rows.tensor);
-  if (shape == component->second.end() || shape->second.size() != 1) return;
-  rows.begin = 0;
-  rows.count = target.outputs = shape->second.front();
-  target.inputs = 1;
-}
-
 }  // namespace
 
 std::string flatten(std::string_view name) {
@@ -132,7 +119,6 @@ std::string flatten(std::string_view name) {
 
 Names::Names(const BaseModel& model) : targets_(model.targets) {
   for (Target& target : targets_) {
-    normalize(target, model);
     Component& component = components_[target.component];
     if (!component.dotted.emplace(target.alias, &target).second) continue;
     const auto [flat, is_new] = component.flat.emplace(flatten(target.alias), &target);

@@ -122,8 +122,8 @@ std::optional<QuantFormat> quantization(
     const QuantFormat& asked);
 
 // Every name under which a LoRA may address this component, and the rows it means. Built from the
-// canonical shapes, which follow from the source headers. A vector (a norm) is one row: {tensor, 0,
-// 1}, inputs = its length. Some targets (lm_head, a vision tower) may be left out of the output
+// canonical shapes, which follow from the source headers. Of a vector (a norm) each element is a row
+// and there is one column. Some targets (lm_head, a vision tower) may be left out of the output
 // naming: compare with MappedComponent::left_out.
 std::vector<lora::Target> lora_targets(
     const Family& family, const SourceComponent& source, Naming naming);

@@ -57,8 +57,8 @@ TEST_CASE("FLUX layers are addressed by diffusers', mflux's, BFL's and XLabs' na
       {"guidance_in.out_layer", "time_text_embed.guidance_embedder.linear_2.weight", 64, 64},
       {"double_blocks.0.img_attn.norm.query_norm",
        "transformer_blocks.0.attn.norm_q.weight",
-       1,
-       16},
+       16,
+       1},
   };
   for (const auto& c : kCases) {
     CAPTURE(c.alias);
