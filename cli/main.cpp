@@ -23,12 +23,11 @@ struct Subcommand {
   Command (*add)(CLI::App&, const Program&);
 };
 
-constexpr std::array<Subcommand, 4> kSubcommands = {{
+constexpr auto kSubcommands = std::to_array<Subcommand>({
     {"save", "Bake LoRAs into a model, quantize it, write it", add_save},
     {"verify", "Prove a saved folder again from its files", add_verify},
-    {"inspect", "Say what a model folder, a safetensors file or a LoRA is", add_inspect},
     {"compare", "Compare two models tensor by tensor", add_compare},
-}};
+});
 
 // Names the program may be called under; each is a subcommand.
 struct ProgramName {

@@ -15,7 +15,8 @@ using safetensors::TensorFolder;
 using safetensors::TensorInfo;
 
 // Mode and group size as the metadata tells them; Python mflux writes neither and means affine, 64.
-QuantFormat stored_format(const TensorFolder& folder, const StoredTensor& weight, const StoredTensor& scales) {
+QuantFormat stored_format(
+    const TensorFolder& folder, const StoredTensor& weight, const StoredTensor& scales) {
   const std::string file = (folder.path / folder.files[weight.file].name).string();
   QuantFormat format;
   if (const auto mode = folder.metadata("mflux_cpp_mode"); !mode.empty()) {
@@ -28,11 +29,13 @@ QuantFormat stored_format(const TensorFolder& folder, const StoredTensor& weight
   }
   const Shape& packed = weight.info.spec.shape;
   const Shape& groups = scales.info.spec.shape;
-  const auto columns = groups.empty() ? 0 : groups.back() * static_cast<uint64_t>(format.group_size);
+  const auto columns =
+      groups.empty() ? 0 : groups.back() * static_cast<uint64_t>(format.group_size);
   if (packed.size() != 2 || groups.size() != 2 || packed[0] != groups[0] || columns == 0 ||
       packed[1] * 32 % columns != 0) {
     fail(
-        "{}: tensor '{}' has packed shape {} but scales {}; expected one row of scales per row and a "
+        "{}: tensor '{}' has packed shape {} but scales {}; expected one row of scales per row and "
+        "a "
         "scale per {} weights",
         file,
         weight.info.name,
@@ -147,7 +150,8 @@ bool saved_by_mflux(const TensorFolder& folder) {
   if (const auto layout = folder.metadata("mflux_cpp_layout"); !layout.empty()) {
     return layout == "mflux";
   }
-  return !folder.metadata("mflux_version").empty() || !folder.metadata("quantization_level").empty();
+  return !folder.metadata("mflux_version").empty() ||
+         !folder.metadata("quantization_level").empty();
 }
 
 // Folders of a pipeline that may hold weights, known by what is in them.
@@ -205,7 +209,8 @@ void sort_components(Checkpoint& model) {
     return std::find(order.begin(), order.end(), component.name) == order.end();
   });
   std::sort(model.components.begin(), model.components.end(), [&](const auto& a, const auto& b) {
-    return std::find(order.begin(), order.end(), a.name) < std::find(order.begin(), order.end(), b.name);
+    return std::find(order.begin(), order.end(), a.name) <
+           std::find(order.begin(), order.end(), b.name);
   });
 }
 
@@ -219,7 +224,8 @@ uint64_t LogicalTensor::stored_row_bytes() const {
 Component open_component(const fs::path& path, const std::string& name) {
   Component component;
   component.name = name;
-  component.folder = name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
+  component.folder =
+      name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
   component.source.name = name;
   component.source.saved_by_mflux = saved_by_mflux(component.folder);
   if (!name.empty() && fs::exists(path / name / "config.json")) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A model on disk, opened by its headers: which family it is, in whose naming, and where every tensor lies.
+// A model on disk, opened by its headers: which family it is, in whose naming, and where every
+// tensor lies.
 //
 //   const Checkpoint model = open_checkpoint("Qwen-Image");
 //   for (const Component& component : model.components) ...
@@ -17,13 +18,14 @@
 
 namespace mflux {
 
-// A tensor as the model sees it: one stored tensor, or the two or three that a packed matrix is made of.
+// A tensor as the model sees it: one stored tensor, or the two or three that a packed matrix is
+// made of.
 struct LogicalTensor {
   std::string name = {};
   TensorSpec spec = {};  // unpacked shape; dtype of the values (packed: of the scales)
   std::optional<QuantFormat> format = {};  // set if packed
-  size_t file = 0;                    // index into Component::folder.files; the weight's
-  uint64_t offset = 0;                // bytes, the weight's
+  size_t file = 0;                         // index into Component::folder.files; the weight's
+  uint64_t offset = 0;                     // bytes, the weight's
   const safetensors::StoredTensor* scales = nullptr;
   const safetensors::StoredTensor* biases = nullptr;
 
@@ -46,8 +48,9 @@ struct Checkpoint {
   std::vector<std::string> copied;    // small files that go along, relative to path, sorted
 };
 
-// `path`: a diffusers folder, a folder saved by mflux, or one .safetensors file. `base_model`: --base-model, for files
-// that cannot tell. Throws Error: nothing there, an unknown or unexpected family, a malformed file.
+// `path`: a diffusers folder, a folder saved by mflux, or one .safetensors file. `base_model`:
+// --base-model, for files that cannot tell. Throws Error: nothing there, an unknown or unexpected
+// family, a malformed file.
 Checkpoint open_checkpoint(
     const std::filesystem::path& path, const std::optional<std::string>& base_model = {});
 
@@ -57,7 +60,8 @@ Checkpoint open_checkpoint(
 Component open_component(const std::filesystem::path& path, const std::string& name);
 // Every component there is; the family is not known yet (null) and nothing is copied.
 Checkpoint open_tensors(const std::filesystem::path& path);
-// Fills in the rest; a component that the family does not have goes. On an Error nothing is changed.
+// Fills in the rest; a component that the family does not have goes. On an Error nothing is
+// changed.
 void identify(Checkpoint& model, const std::optional<std::string>& base_model);
 
 }  // namespace mflux

@@ -35,8 +35,9 @@ std::map<std::string, Mapped> by_name(const Checkpoint& model) {
 
 void finish(TensorDifference& difference, const kernels::ErrorSums& sums) {
   difference.max_error = sums.max_error;
-  difference.relative_error = sums.exact_sq == 0 ? (sums.error_sq == 0 ? 0 : std::numeric_limits<double>::infinity())
-                                                 : std::sqrt(sums.error_sq / sums.exact_sq);
+  difference.relative_error =
+      sums.exact_sq == 0 ? (sums.error_sq == 0 ? 0 : std::numeric_limits<double>::infinity())
+                         : std::sqrt(sums.error_sq / sums.exact_sq);
   difference.sqnr_db = sums.error_sq == 0 ? std::numeric_limits<double>::infinity()
                                           : 10 * std::log10(sums.exact_sq / sums.error_sq);
 }
@@ -70,7 +71,8 @@ TensorDifference compare_tensor(const std::string& name, const Mapped& a, const 
 
 bool CompareReport::equal() const {
   return only_a.empty() && only_b.empty() && other_shape.empty() &&
-         std::all_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.max_error == 0; });
+         std::all_of(
+             tensors.begin(), tensors.end(), [](const auto& t) { return t.max_error == 0; });
 }
 
 TensorDifference CompareReport::total() const {
@@ -79,7 +81,8 @@ TensorDifference CompareReport::total() const {
   for (const TensorDifference& tensor : tensors) {
     total.max_error = std::max(total.max_error, tensor.max_error);
     total.elements += tensor.elements;
-    weighted += tensor.relative_error * tensor.relative_error * static_cast<double>(tensor.elements);
+    weighted +=
+        tensor.relative_error * tensor.relative_error * static_cast<double>(tensor.elements);
   }
   // The mean over weights: a tensor's share is its number of elements.
   const double mean = total.elements == 0 ? 0 : weighted / static_cast<double>(total.elements);
@@ -104,7 +107,8 @@ CompareReport compare(
   const std::map<std::string, Mapped> in_b = by_name(right);
   CompareReport report;
   SaveProgress progress;
-  for (const auto& [name, mapped] : in_a) progress.bytes_total += TensorSpec{Dtype::f32, mapped.tensor.shape}.bytes();
+  for (const auto& [name, mapped] : in_a)
+    progress.bytes_total += TensorSpec{Dtype::f32, mapped.tensor.shape}.bytes();
   for (const auto& [name, mapped] : in_a) {
     if (events.stop != nullptr && *events.stop) fail(ErrorKind::interrupted, "interrupted");
     const auto other = in_b.find(name);
@@ -112,7 +116,10 @@ CompareReport compare(
       report.only_a.push_back(name);
     } else if (other->second.tensor.shape != mapped.tensor.shape) {
       report.other_shape.push_back(fmt::format(
-          "{}: {} and {}", name, to_string(mapped.tensor.shape), to_string(other->second.tensor.shape)));
+          "{}: {} and {}",
+          name,
+          to_string(mapped.tensor.shape),
+          to_string(other->second.tensor.shape)));
     } else {
       report.tensors.push_back(compare_tensor(name, mapped, other->second));
     }

@@ -11,7 +11,12 @@ namespace mflux {
 namespace {
 
 std::vector<std::byte> read_part(
-    const Component& component, size_t file, uint64_t offset, uint64_t row_bytes, uint64_t first, uint64_t rows) {
+    const Component& component,
+    size_t file,
+    uint64_t offset,
+    uint64_t row_bytes,
+    uint64_t first,
+    uint64_t rows) {
   std::vector<std::byte> bytes(rows * row_bytes);
   component.folder.files[file].file.read(offset + first * row_bytes, bytes);
   return bytes;
@@ -27,14 +32,13 @@ StoredRows StoredRows::rows(uint64_t begin, uint64_t count, uint64_t total) cons
   return {part(weight), part(scales), part(biases)};
 }
 
-void decode_rows(
-    const LogicalTensor& tensor, StoredRows stored, uint64_t rows, uint64_t columns, std::span<float> out) {
+void decode_rows(const LogicalTensor& tensor, StoredRows stored, std::span<float> out) {
   if (!tensor.format) {
     kernels::to_float32(tensor.spec.dtype, stored.weight, out);
     return;
   }
   kernels::dequantize(
-      *tensor.format, {stored.weight, stored.scales, stored.biases}, rows, columns, tensor.spec.dtype, out);
+      *tensor.format, {stored.weight, stored.scales, stored.biases}, tensor.spec.dtype, out);
 }
 
 void read_mapped_rows(
@@ -51,23 +55,26 @@ void read_mapped_rows(
     const LogicalTensor& source = component.tensors[piece.source];
     const uint64_t first = piece.source_begin + (begin - piece.output_begin);
     const uint64_t count = end - begin;
-    const auto weight = read_part(component, source.file, source.offset, source.stored_row_bytes(), first, count);
+    const auto weight =
+        read_part(component, source.file, source.offset, source.stored_row_bytes(), first, count);
     std::vector<std::byte> scales;
     std::vector<std::byte> biases;
-    const auto read_groups = [&](const safetensors::StoredTensor* part, std::vector<std::byte>& bytes) {
+    const auto read_groups = [&](const safetensors::StoredTensor* part,
+                                 std::vector<std::byte>& bytes) {
       if (part == nullptr) return;
-      const uint64_t row_bytes = part->info.spec.row_elements() * dtype_bytes(part->info.spec.dtype);
+      const uint64_t row_bytes =
+          part->info.spec.row_elements() * dtype_bytes(part->info.spec.dtype);
       bytes = read_part(component, part->file, part->info.offset, row_bytes, first, count);
     };
     read_groups(source.scales, scales);
     read_groups(source.biases, biases);
     const std::span<float> target = out.subspan((begin - first_row) * columns, count * columns);
     if (tensor.transpose.none()) {
-      decode_rows(source, {weight, scales, biases}, count, columns, target);
+      decode_rows(source, {weight, scales, biases}, target);
       continue;
     }
     std::vector<float> raw(count * columns);
-    decode_rows(source, {weight, scales, biases}, count, columns, raw);
+    decode_rows(source, {weight, scales, biases}, raw);
     for (uint64_t row = 0; row < count; ++row) {
       kernels::transpose(
           std::span(raw).subspan(row * columns, columns),

@@ -18,9 +18,8 @@ struct StoredRows {
   StoredRows rows(uint64_t begin, uint64_t count, uint64_t total) const;  // some of `total` rows
 };
 
-// out: rows x columns floats.
-void decode_rows(
-    const LogicalTensor& tensor, StoredRows stored, uint64_t rows, uint64_t columns, std::span<float> out);
+// out: as many floats as the rows have elements.
+void decode_rows(const LogicalTensor& tensor, StoredRows stored, std::span<float> out);
 
 // Rows of a tensor in another naming, gathered from the files. out: rows x the row's elements.
 void read_mapped_rows(

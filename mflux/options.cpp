@@ -8,7 +8,8 @@ namespace mflux {
 std::optional<QuantFormat> SaveOptions::quant_format() const {
   if (!bits && mode == QuantMode::affine) {
     if (group_size) {
-      fail(ErrorKind::usage, "--q-group-size needs --quantize: how many bits should a weight have?");
+      fail(
+          ErrorKind::usage, "--q-group-size needs --quantize: how many bits should a weight have?");
     }
     return std::nullopt;
   }

@@ -31,21 +31,23 @@ struct LoraRequest {
 };
 
 struct SaveOptions {
-  std::string model = {};                    // folder, file or name; see hub/hub.h
+  std::string model = {};                      // folder, file or name; see hub/hub.h
   std::optional<std::string> base_model = {};  // family or known model, where the files cannot tell
-  std::filesystem::path output = {};         // created; must be absent, empty or an unfinished save of the same
-  bool overwrite = false;                    // replace what is there once the new folder is complete
-  std::optional<int> bits = {};              // none with affine mode: no quantization (a packed source stays packed)
+  std::filesystem::path output =
+      {};                  // created; must be absent, empty or an unfinished save of the same
+  bool overwrite = false;  // replace what is there once the new folder is complete
+  std::optional<int> bits =
+      {};  // none with affine mode: no quantization (a packed source stays packed)
   QuantMode mode = QuantMode::affine;
-  std::optional<int> group_size = {};        // weights per scale; none: the mode's own
-  bool quantize_at_load = false;             // record the level, keep full precision on disk
-  std::vector<LoraRequest> loras = {};       // merged in this order
+  std::optional<int> group_size = {};   // weights per scale; none: the mode's own
+  bool quantize_at_load = false;        // record the level, keep full precision on disk
+  std::vector<LoraRequest> loras = {};  // merged in this order
   OnLoraFailure on_lora_failure = OnLoraFailure::error;
-  std::optional<double> min_kept = {};       // 0..1; a LoRA of which less survives rounding is an error
+  std::optional<double> min_kept = {};  // 0..1; a LoRA of which less survives rounding is an error
   Layout layout = Layout::mflux;
   uint64_t max_shard_bytes = uint64_t{2} << 30;
-  uint64_t max_memory = uint64_t{1} << 30;   // bytes of buffers; mapped LoRA files do not count
-  bool sha256 = false;                       // add sha256 beside XXH3-128 in the receipt
+  uint64_t max_memory = uint64_t{1} << 30;  // bytes of buffers; mapped LoRA files do not count
+  bool sha256 = false;                      // add sha256 beside XXH3-128 in the receipt
 
   // The format asked for, or none; throws a usage Error if MLX has no such format.
   std::optional<QuantFormat> quant_format() const;

@@ -40,10 +40,18 @@ void check_apart(const fs::path& output, const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
     const fs::path real = fs::weakly_canonical(input);
     if (fs::is_directory(real) && contains(real, output)) {
-      fail(ErrorKind::usage, "{}: the output is inside the input {}", output.string(), real.string());
+      fail(
+          ErrorKind::usage,
+          "{}: the output is inside the input {}",
+          output.string(),
+          real.string());
     }
     if (contains(output, real)) {
-      fail(ErrorKind::usage, "{}: the input {} is inside the output", output.string(), real.string());
+      fail(
+          ErrorKind::usage,
+          "{}: the input {} is inside the output",
+          output.string(),
+          real.string());
     }
   }
 }
@@ -58,7 +66,9 @@ Json to_json(const BakeSums& sums) {
   for (const auto& [index, lora] : sums.loras) {
     loras[std::to_string(index)] = {lora.cross, lora.norm};
   }
-  return {{"error", {sums.error.error_sq, sums.error.exact_sq, sums.error.max_error}}, {"loras", loras}};
+  return {
+      {"error", {sums.error.error_sq, sums.error.exact_sq, sums.error.max_error}},
+      {"loras", loras}};
 }
 
 BakeSums sums_from_json(const Json& json) {
@@ -69,7 +79,8 @@ BakeSums sums_from_json(const Json& json) {
       .exact_sq = error.at(1).get<double>(),
       .max_error = error.at(2).get<double>()};
   for (const auto& [index, lora] : json.at("loras").items()) {
-    sums.loras[std::stoul(index)] = {.cross = lora.at(0).get<double>(), .norm = lora.at(1).get<double>()};
+    sums.loras[std::stoul(index)] = {
+        .cross = lora.at(0).get<double>(), .norm = lora.at(1).get<double>()};
   }
   return sums;
 }
@@ -77,7 +88,10 @@ BakeSums sums_from_json(const Json& json) {
 }  // namespace
 
 OutputFolder::OutputFolder(
-    const fs::path& path, bool overwrite, const std::vector<fs::path>& inputs, std::string fingerprint)
+    const fs::path& path,
+    bool overwrite,
+    const std::vector<fs::path>& inputs,
+    std::string fingerprint)
     : fingerprint_(std::move(fingerprint)) {
   if (path.empty()) fail(ErrorKind::usage, "--path is missing: where should the model be saved?");
   try {
@@ -89,7 +103,8 @@ OutputFolder::OutputFolder(
   }
   work_ = target_;
   if (!fs::exists(target_)) return;
-  if (!fs::is_directory(target_)) fail(ErrorKind::usage, "{}: exists and is not a folder", target_.string());
+  if (!fs::is_directory(target_))
+    fail(ErrorKind::usage, "{}: exists and is not a folder", target_.string());
   if (holds_nothing(target_)) return;
   read_journal();
   if (resumed_) return;
@@ -107,7 +122,7 @@ OutputFolder::OutputFolder(
         "{}: --overwrite replaces the whole folder, and this one does not look like a model",
         target_.string());
   }
-  work_ = target_.parent_path() / ("." + target_.filename().string() + ".mflux-new");
+  work_ = target_.parent_path() / fmt::format(".{}.mflux-new", target_.filename().string());
   if (fs::exists(work_)) {
     read_journal();
     if (!resumed_) fs::remove_all(work_);
@@ -155,7 +170,8 @@ void OutputFolder::commit(const std::vector<std::pair<std::string, std::string>>
   fs::remove(work_ / kJournal);
   sync_folder(work_);
   if (work_ != target_) {
-    const fs::path old = target_.parent_path() / ("." + target_.filename().string() + ".mflux-old");
+    const fs::path old =
+        target_.parent_path() / fmt::format(".{}.mflux-old", target_.filename().string());
     fs::remove_all(old);
     fs::rename(target_, old);
     fs::rename(work_, target_);
@@ -208,7 +224,8 @@ void OutputFolder::make_folder(const fs::path& folder) {
 
 void OutputFolder::remove_created() noexcept {
   std::error_code ignored;
-  if (resumed_) return;  // what an earlier run finished is worth keeping, and so is what this one added
+  if (resumed_)
+    return;  // what an earlier run finished is worth keeping, and so is what this one added
   for (const fs::path& file : created_files_) fs::remove(file, ignored);
   fs::remove(work_ / kJournal, ignored);
   for (auto it = created_folders_.rbegin(); it != created_folders_.rend(); ++it) {

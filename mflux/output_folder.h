@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The output folder: what it may be at the start, how it fills, and how it is left behind.
 //
-// Shards are written under a hidden name, synced and renamed; the indexes come last. A hidden journal lists finished
-// shards, so that the same save can go on after a kill. A folder that is to be replaced is left alone until the new one
-// is complete beside it.
+// Shards are written under a hidden name, synced and renamed; the indexes come last. A hidden
+// journal lists finished shards, so that the same save can go on after a kill. A folder that is to
+// be replaced is left alone until the new one is complete beside it.
 #pragma once
 
 #include <filesystem>
@@ -24,8 +24,9 @@ struct FinishedShard {
 
 class OutputFolder {
  public:
-  // Checks `path` and everything about it that can be refused: not empty (unless `overwrite`, or an unfinished save
-  // with the same fingerprint), not inside an input nor around one, enough space. Creates nothing.
+  // Checks `path` and everything about it that can be refused: not empty (unless `overwrite`, or an
+  // unfinished save with the same fingerprint), not inside an input nor around one, enough space.
+  // Creates nothing.
   OutputFolder(
       const std::filesystem::path& path,
       bool overwrite,
@@ -33,7 +34,8 @@ class OutputFolder {
       std::string fingerprint);
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
-  // Not committed: removes what was created, unless it went on from an earlier run, whose shards are kept.
+  // Not committed: removes what was created, unless it went on from an earlier run, whose shards
+  // are kept.
   ~OutputFolder();
 
   void check_space(uint64_t bytes) const;
@@ -42,9 +44,10 @@ class OutputFolder {
   // A path inside; its parent exists afterwards.
   std::filesystem::path prepare(const std::string& relative);
   const std::map<std::string, FinishedShard>& finished() const { return finished_; }  // by file
-  void add_finished(const std::string& file, FinishedShard shard);                    // written to the journal
+  void add_finished(const std::string& file, FinishedShard shard);  // written to the journal
 
-  // Every file is there: drops the journal, puts the indexes (relative path, text) in place, replaces the old folder.
+  // Every file is there: drops the journal, puts the indexes (relative path, text) in place,
+  // replaces the old folder.
   void commit(const std::vector<std::pair<std::string, std::string>>& indexes);
 
  private:

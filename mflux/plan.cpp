@@ -18,18 +18,24 @@ using safetensors::TensorInfo;
 
 Naming output_naming(Layout layout) {
   switch (layout) {
-    case Layout::mflux: return Naming::mflux;
-    case Layout::diffusers: return Naming::diffusers;
-    case Layout::comfyui: return Naming::original;
+    case Layout::mflux:
+      return Naming::mflux;
+    case Layout::diffusers:
+      return Naming::diffusers;
+    case Layout::comfyui:
+      return Naming::original;
   }
   return Naming::mflux;
 }
 
 std::string_view layout_name(Layout layout) {
   switch (layout) {
-    case Layout::mflux: return "mflux";
-    case Layout::diffusers: return "diffusers";
-    case Layout::comfyui: return "comfyui";
+    case Layout::mflux:
+      return "mflux";
+    case Layout::diffusers:
+      return "diffusers";
+    case Layout::comfyui:
+      return "comfyui";
   }
   return "mflux";
 }
@@ -55,10 +61,12 @@ void check_options(const Checkpoint& model, const SaveOptions& options, bool for
   }
   if (options.max_shard_bytes == 0) fail(ErrorKind::usage, "--max-shard-size must not be 0");
   if (options.layout == Layout::comfyui &&
-      std::none_of(model.components.begin(), model.components.end(), [](const Component& component) {
-        return component.name == "transformer";
-      })) {
-    fail("{}: holds no transformer, which is all that --layout comfyui writes", model.path.string());
+      std::none_of(
+          model.components.begin(), model.components.end(), [](const Component& component) {
+            return component.name == "transformer";
+          })) {
+    fail(
+        "{}: holds no transformer, which is all that --layout comfyui writes", model.path.string());
   }
 }
 
@@ -108,7 +116,8 @@ class Planner {
     }
     plan_.contributions = lora::contributions(loras_);
     for (auto& [name, list] : plan_.contributions) {  // strength 0 leaves a tensor untouched
-      std::erase_if(list, [](const lora::Contribution& item) { return lora::scale_of(*item.update) == 0; });
+      std::erase_if(
+          list, [](const lora::Contribution& item) { return lora::scale_of(*item.update) == 0; });
     }
     std::erase_if(plan_.contributions, [](const auto& item) { return item.second.empty(); });
   }
@@ -208,7 +217,8 @@ class Planner {
       if (tensor.component != index) continue;
       const uint64_t bytes = make_parts(tensor);
       const bool one_file = plan_.options.layout == Layout::comfyui;
-      if (shards.empty() || (!one_file && filled != 0 && filled + bytes > plan_.options.max_shard_bytes)) {
+      if (shards.empty() ||
+          (!one_file && filled != 0 && filled + bytes > plan_.options.max_shard_bytes)) {
         shards.emplace_back();
         filled = 0;
       }
@@ -216,7 +226,9 @@ class Planner {
       component.tensor_bytes += bytes;
       if (tensor.format) level = std::min(level.value_or(tensor.format->bits), tensor.format->bits);
       for (PlannedPart* part :
-           {&tensor.weight, tensor.scales ? &*tensor.scales : nullptr, tensor.biases ? &*tensor.biases : nullptr}) {
+           {&tensor.weight,
+            tensor.scales ? &*tensor.scales : nullptr,
+            tensor.biases ? &*tensor.biases : nullptr}) {
         if (part == nullptr) continue;
         part->shard = plan_.shards.size() + shards.size() - 1;
         shards.back().push_back(part);
@@ -237,9 +249,12 @@ class Planner {
 
   std::string shard_name(std::string_view component, size_t number, size_t count) const {
     switch (plan_.options.layout) {
-      case Layout::mflux: return fmt::format("{}/{}.safetensors", component, number);
-      case Layout::comfyui: return "model.safetensors";
-      case Layout::diffusers: break;
+      case Layout::mflux:
+        return fmt::format("{}/{}.safetensors", component, number);
+      case Layout::comfyui:
+        return "model.safetensors";
+      case Layout::diffusers:
+        break;
     }
     const std::string_view stem = hugging_face_stem(component);
     if (count == 1) return fmt::format("{}/{}.safetensors", component, stem);
@@ -275,7 +290,8 @@ class Planner {
     return std::nullopt;
   }
 
-  void add_shard(size_t component, const std::vector<PlannedPart*>& parts, size_t number, size_t count) {
+  void add_shard(
+      size_t component, const std::vector<PlannedPart*>& parts, size_t number, size_t count) {
     PlannedShard shard{.component = component};
     shard.file = shard_name(plan_.components[component].name, number, count);
     std::vector<PlannedPart*> sorted = parts;
@@ -285,7 +301,8 @@ class Planner {
       return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
     });
     for (const PlannedPart* part : sorted) {
-      shard.tensors.push_back({.name = part->name, .spec = part->spec, .bytes = part->spec.bytes()});
+      shard.tensors.push_back(
+          {.name = part->name, .spec = part->spec, .bytes = part->spec.bytes()});
     }
     shard.header = safetensors::format_header(shard.tensors, plan_.components[component].metadata);
     for (size_t i = 0; i < sorted.size(); ++i) sorted[i]->offset = shard.tensors[i].offset;
@@ -297,7 +314,8 @@ class Planner {
   void add_notes() {
     if (requantized_) {
       plan_.notes.push_back(
-          "The model is already quantized and is quantized again, which loses precision twice; bake "
+          "The model is already quantized and is quantized again, which loses precision twice; "
+          "bake "
           "from the full-precision model if you have it");
     }
     if (dequantized_) {
@@ -305,21 +323,25 @@ class Planner {
           "The model is quantized; the output has full-precision dtypes but not the precision that "
           "quantization lost");
     }
-    const bool packed_base = std::any_of(plan_.tensors.begin(), plan_.tensors.end(), [&](const auto& tensor) {
-      return tensor.baked() && source_format(tensor);
-    });
+    const bool packed_base =
+        std::any_of(plan_.tensors.begin(), plan_.tensors.end(), [&](const auto& tensor) {
+          return tensor.baked() && source_format(tensor);
+        });
     if (packed_base) {
       plan_.notes.push_back(
           "A LoRA is merged into weights that are already quantized: what is smaller than their "
           "rounding step is lost. Watch the share kept, or bake from the full-precision model");
     }
-    if (plan_.format && plan_.format->mode != QuantMode::affine && plan_.options.layout == Layout::mflux) {
+    if (plan_.format && plan_.format->mode != QuantMode::affine &&
+        plan_.options.layout == Layout::mflux) {
       plan_.notes.push_back(fmt::format(
-          "Python mflux cannot load {} folders; mflux.cpp can", quant_mode_name(plan_.format->mode)));
+          "Python mflux cannot load {} folders; mflux.cpp can",
+          quant_mode_name(plan_.format->mode)));
     }
     if (model_.single_file && plan_.options.layout != Layout::comfyui) {
       plan_.notes.push_back(
-          "The source is one file: the output holds the transformer alone, without text encoders, VAE "
+          "The source is one file: the output holds the transformer alone, without text encoders, "
+          "VAE "
           "and tokenizers");
     }
   }
@@ -335,11 +357,13 @@ class Planner {
 }  // namespace
 
 bool PlannedTensor::baked() const {
-  return std::any_of(deltas.begin(), deltas.end(), [](const auto* list) { return list != nullptr; });
+  return std::any_of(
+      deltas.begin(), deltas.end(), [](const auto* list) { return list != nullptr; });
 }
 
 uint64_t PlannedTensor::bytes() const {
-  return weight.spec.bytes() + (scales ? scales->spec.bytes() : 0) + (biases ? biases->spec.bytes() : 0);
+  return weight.spec.bytes() + (scales ? scales->spec.bytes() : 0) +
+         (biases ? biases->spec.bytes() : 0);
 }
 
 uint64_t Plan::bytes() const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a save will write, from headers alone: names, sources, formats, offsets, sizes. Everything that can be refused
-// is refused here, before the first byte is written.
+// What a save will write, from headers alone: names, sources, formats, offsets, sizes. Everything
+// that can be refused is refused here, before the first byte is written.
 #pragma once
 
 #include <cstdint>
@@ -44,10 +44,10 @@ struct PlannedTensor {
 
 struct PlannedShard {
   size_t component = 0;
-  std::string file = {};                        // relative to the output folder
+  std::string file = {};                              // relative to the output folder
   std::vector<safetensors::TensorInfo> tensors = {};  // as they will lie in the file
-  std::string header = {};                      // the bytes before the data
-  uint64_t bytes = 0;                           // of the whole file
+  std::string header = {};                            // the bytes before the data
+  uint64_t bytes = 0;                                 // of the whole file
 };
 
 struct PlannedComponent {
@@ -62,7 +62,7 @@ struct PlannedComponent {
 
 struct Plan {
   SaveOptions options = {};
-  std::optional<QuantFormat> format = {};        // asked for
+  std::optional<QuantFormat> format = {};         // asked for
   std::vector<PlannedComponent> components = {};  // parallel to Checkpoint::components
   std::vector<PlannedTensor> tensors = {};        // in the order they are read
   std::vector<PlannedShard> shards = {};
@@ -74,8 +74,9 @@ struct Plan {
   uint64_t bytes() const;  // of all shards
 };
 
-// Throws Error of kind lora with every LoRA key that does not fit (unless options.on_lora_failure says otherwise, in
-// which case `loras` loses them), of kind usage for options that contradict each other or the model.
+// Throws Error of kind lora with every LoRA key that does not fit (unless options.on_lora_failure
+// says otherwise, in which case `loras` loses them), of kind usage for options that contradict each
+// other or the model.
 Plan make_plan(const Checkpoint& model, lora::Loaded& loras, const SaveOptions& options);
 
 // Reads and checks the LoRAs of `options` against the model's tables.

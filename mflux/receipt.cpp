@@ -88,8 +88,10 @@ SaveOptions options_from_json(const Json& json) {
   options.quantize_at_load = json.at("quantize_at_load").get<bool>();
   options.layout = parse_layout(json.at("layout").get<std::string>()).value();
   options.max_shard_bytes = json.at("max_shard_size").get<uint64_t>();
-  options.on_lora_failure = parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
-  if (!json.at("base_model").is_null()) options.base_model = json.at("base_model").get<std::string>();
+  options.on_lora_failure =
+      parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
+  if (!json.at("base_model").is_null())
+    options.base_model = json.at("base_model").get<std::string>();
   return options;
 }
 
@@ -137,7 +139,8 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
     for (const auto& [index, lora] : it->second.loras) kept[std::to_string(index)] = lora.kept();
     json.push_back({
         {"tensor", name},
-        {"stored", tensor.format ? to_string(*tensor.format) : std::string(dtype_name(tensor.mapped.dtype))},
+        {"stored",
+         tensor.format ? to_string(*tensor.format) : std::string(dtype_name(tensor.mapped.dtype))},
         {"kept", kept},
         {"relative_error", it->second.relative_error()},
         {"max_error", it->second.error.max_error},
@@ -148,9 +151,15 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
 
 }  // namespace
 
-std::string_view to_string(Layout layout) { return name_of(kLayouts, layout); }
-std::optional<Layout> parse_layout(std::string_view name) { return value_of(kLayouts, name); }
-std::string_view to_string(OnLoraFailure policy) { return name_of(kPolicies, policy); }
+std::string_view to_string(Layout layout) {
+  return name_of(kLayouts, layout);
+}
+std::optional<Layout> parse_layout(std::string_view name) {
+  return value_of(kLayouts, name);
+}
+std::string_view to_string(OnLoraFailure policy) {
+  return name_of(kPolicies, policy);
+}
 std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name) {
   return value_of(kPolicies, name);
 }

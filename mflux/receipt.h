@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// bake.json: what went in, where every LoRA key went and what of it survived, what came out. The same inputs and
-// options give the same text: no dates, no absolute paths. docs/receipt.md describes it.
+// bake.json: what went in, where every LoRA key went and what of it survived, what came out. The
+// same inputs and options give the same text: no dates, no absolute paths. docs/receipt.md
+// describes it.
 #pragma once
 
 #include <optional>
@@ -23,8 +24,8 @@ struct FileRecord {
 struct LoraRecord {
   FileRecord file = {};
   double scale = 1;
-  double kept = 1;     // over all tensors
-  size_t layers = 0;   // merged
+  double kept = 1;    // over all tensors
+  size_t layers = 0;  // merged
 };
 
 struct Receipt {

@@ -26,11 +26,13 @@ std::string stamp(const fs::path& path) {
   return fmt::format("{} {} {}\n", path.string(), fs::file_size(path), time);
 }
 
-// Two saves with the same fingerprint write the same bytes, as far as can be told without reading the inputs.
+// Two saves with the same fingerprint write the same bytes, as far as can be told without reading
+// the inputs.
 std::string fingerprint(const Checkpoint& model, const lora::Loaded& loras, const Plan& plan) {
   std::string text = std::string(version()) + "\n";
   for (const Component& component : model.components) {
-    for (const auto& file : component.folder.files) text += stamp(component.folder.path / file.name);
+    for (const auto& file : component.folder.files)
+      text += stamp(component.folder.path / file.name);
   }
   for (const lora::Adapter& adapter : loras.adapters) {
     text += stamp(adapter.path) + fmt::format("{}\n", adapter.scale);
@@ -91,7 +93,9 @@ class Saver {
     report_.warnings.push_back(std::move(line));
   }
 
-  bool finished(const PlannedShard& shard) const { return output_.finished().count(shard.file) != 0; }
+  bool finished(const PlannedShard& shard) const {
+    return output_.finished().count(shard.file) != 0;
+  }
 
   uint64_t bytes_missing() const {
     uint64_t bytes = 0;
@@ -103,24 +107,29 @@ class Saver {
     for (const std::string& note : plan_.notes) warn(note);
     for (const std::string& note : loras_.notes) warn(note);
     if (!loras_.adapters.empty()) {
-      headline(fmt::format("Merging {} LoRA(s) into base weights for saving...", loras_.adapters.size()));
+      headline(fmt::format(
+          "Merging {} LoRA(s) into base weights for saving...", loras_.adapters.size()));
     }
     report_.resumed_shards = output_.finished().size();
     if (report_.resumed_shards != 0) {
-      headline(fmt::format("Going on with an unfinished save: {} shard(s) are already there", report_.resumed_shards));
+      headline(fmt::format(
+          "Going on with an unfinished save: {} shard(s) are already there",
+          report_.resumed_shards));
     }
   }
 
   void stream_weights() {
     StreamOptions stream_options{.max_memory = options_.max_memory, .stop = events_.stop};
-    for (const PlannedShard& shard : plan_.shards) stream_options.skip_shard.push_back(finished(shard));
+    for (const PlannedShard& shard : plan_.shards)
+      stream_options.skip_shard.push_back(finished(shard));
     SaveProgress progress{.bytes_total = bytes_to_read(model_, plan_, stream_options.skip_shard)};
     ShardFiles files(plan_, output_, *events_.stop);
     stream_options.on_shard_begin = [&](size_t shard) { announce_shard(shard); };
     stream_options.on_shard_done = [&](size_t shard) {
       const PlannedShard& planned = plan_.shards[shard];
       const PlannedComponent& component = plan_.components[planned.component];
-      log(fmt::format("Writing shard {}/{}...", shard - component.first_shard + 1, component.shards));
+      log(fmt::format(
+          "Writing shard {}/{}...", shard - component.first_shard + 1, component.shards));
       files.finish(shard);
     };
     stream_options.on_tensor_done = [&](const PlannedTensor& tensor, const BakeSums& sums) {
@@ -153,7 +162,10 @@ class Saver {
     const std::string& level = component.metadata.at("quantization_level");
     if (level != "None" && !options_.quantize_at_load) {
       log(fmt::format(
-          "Quantizing shard {}/{} to {}-bit...", index - component.first_shard + 1, component.shards, level));
+          "Quantizing shard {}/{} to {}-bit...",
+          index - component.first_shard + 1,
+          component.shards,
+          level));
     }
   }
 
@@ -202,13 +214,17 @@ class Saver {
         const std::string key = (fs::path(component.name) / file.name).string();
         const std::string shown = model_.single_file ? file.name : key;
         report_.receipt.inputs.push_back(
-            {.file = shown, .bytes = file.header.file_bytes, .xxh3_128 = result.input_hashes.at(key)});
+            {.file = shown,
+             .bytes = file.header.file_bytes,
+             .xxh3_128 = result.input_hashes.at(key)});
         input_files_.push_back(component.folder.path / file.name);
       }
     }
     for (const PlannedShard& shard : plan_.shards) {
       report_.receipt.outputs.push_back(
-          {.file = shard.file, .bytes = shard.bytes, .xxh3_128 = output_.finished().at(shard.file).hash});
+          {.file = shard.file,
+           .bytes = shard.bytes,
+           .xxh3_128 = output_.finished().at(shard.file).hash});
     }
   }
 
@@ -218,7 +234,8 @@ class Saver {
       const fs::path target = output_.prepare(relative);
       std::error_code error;
       fs::copy_file(source, target, fs::copy_options::overwrite_existing, error);
-      if (error) fail("{}: cannot copy to {}: {}", source.string(), target.string(), error.message());
+      if (error)
+        fail("{}: cannot copy to {}: {}", source.string(), target.string(), error.message());
       const FileRecord record{
           .file = relative, .bytes = fs::file_size(target), .xxh3_128 = hash_file(target)};
       report_.receipt.inputs.push_back(record);
@@ -240,22 +257,30 @@ class Saver {
     for (size_t i = 0; i < loras_.adapters.size(); ++i) {
       const lora::Adapter& adapter = loras_.adapters[i];
       const std::string file = adapter.path.filename().string();
-      LoraRecord record{.scale = adapter.scale, .kept = totals[i].kept(), .layers = adapter.updates.size()};
-      record.file = {.file = file, .bytes = fs::file_size(adapter.path), .xxh3_128 = hash_file(adapter.path)};
+      LoraRecord record{
+          .scale = adapter.scale, .kept = totals[i].kept(), .layers = adapter.updates.size()};
+      record.file = {
+          .file = file, .bytes = fs::file_size(adapter.path), .xxh3_128 = hash_file(adapter.path)};
       layers += record.layers;
       headline(fmt::format(
-          "{}: {} layer(s), scale {:g}, {:.2f} % of it survives rounding", file, record.layers, record.scale, 100 * record.kept));
+          "{}: {} layer(s), scale {:g}, {:.2f} % of it survives rounding",
+          file,
+          record.layers,
+          record.scale,
+          100 * record.kept));
       if (options_.min_kept && record.kept < *options_.min_kept) {
         fail(
             ErrorKind::lora,
-            "{}: only {:.4f} of the LoRA survives rounding, --min-kept asks for {:.4f}; use more bits or "
+            "{}: only {:.4f} of the LoRA survives rounding, --min-kept asks for {:.4f}; use more "
+            "bits or "
             "bake from the full-precision model",
             file,
             record.kept,
             *options_.min_kept);
       }
       if (record.kept < kKeptWarning) {
-        warn(fmt::format("{}: only {:.1f} % of the LoRA survives rounding", file, 100 * record.kept));
+        warn(fmt::format(
+            "{}: only {:.1f} % of the LoRA survives rounding", file, 100 * record.kept));
       }
       report_.receipt.loras.push_back(std::move(record));
     }
@@ -266,11 +291,13 @@ class Saver {
 
   void add_sha256() {
     for (size_t i = 0; i < input_files_.size(); ++i) {
-      report_.receipt.inputs[i].sha256 = options_.sha256 ? sha256_file(input_files_[i]) : blob_sha256(input_files_[i]);
+      report_.receipt.inputs[i].sha256 =
+          options_.sha256 ? sha256_file(input_files_[i]) : blob_sha256(input_files_[i]);
     }
     for (size_t i = 0; i < loras_.adapters.size(); ++i) {
       const fs::path& path = loras_.adapters[i].path;
-      report_.receipt.loras[i].file.sha256 = options_.sha256 ? sha256_file(path) : blob_sha256(path);
+      report_.receipt.loras[i].file.sha256 =
+          options_.sha256 ? sha256_file(path) : blob_sha256(path);
     }
     if (!options_.sha256) return;
     for (FileRecord& record : report_.receipt.outputs) {
@@ -288,7 +315,8 @@ class Saver {
     for (const auto& [file, text] : index_texts) {
       receipt.outputs.push_back({.file = file, .bytes = text.size(), .xxh3_128 = hash_text(text)});
     }
-    write_text_atomically(output_.prepare("bake.json"), format_receipt(receipt, plan_, loras_, sums_));
+    write_text_atomically(
+        output_.prepare("bake.json"), format_receipt(receipt, plan_, loras_, sums_));
     report_.output_bytes = plan_.bytes();
     report_.source_bytes = source_bytes_;
   }

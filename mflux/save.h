@@ -20,12 +20,15 @@ struct SaveProgress {
   uint64_t bytes_total = 0;
 };
 
-// How a long save tells what it does. Called from one thread at a time, but not always the same one.
+// How a long save tells what it does. Called from one thread at a time, but not always the same
+// one.
 struct SaveEvents {
-  std::function<void(std::string_view line)> log = {};        // every step
-  std::function<void(std::string_view line)> headline = {};   // a line per component and what needs attention
+  std::function<void(std::string_view line)> log = {};  // every step
+  std::function<void(std::string_view line)> headline =
+      {};  // a line per component and what needs attention
   std::function<void(const SaveProgress&)> progress = {};
-  std::atomic<bool>* stop = nullptr;  // set it (from a signal handler, say) to end with an Error of kind interrupted
+  std::atomic<bool>* stop =
+      nullptr;  // set it (from a signal handler, say) to end with an Error of kind interrupted
 };
 
 struct SaveReport {
@@ -36,8 +39,8 @@ struct SaveReport {
   std::vector<std::string> warnings = {};
 };
 
-// Throws Error before the first byte is written if the plan cannot be met; leaves the output as it was if it fails
-// later.
+// Throws Error before the first byte is written if the plan cannot be met; leaves the output as it
+// was if it fails later.
 SaveReport save(const SaveOptions& options, const SaveEvents& events = {});
 
 }  // namespace mflux

@@ -30,7 +30,8 @@ ShardFiles::OpenShard& ShardFiles::opened(size_t index) {
   if (shard.file) return shard;
   const PlannedShard& planned = plan_.shards[index];
   shard.final = output_.prepare(planned.file);
-  shard.hidden = shard.final.parent_path() / fmt::format(".{}.partial", shard.final.filename().string());
+  shard.hidden =
+      shard.final.parent_path() / fmt::format(".{}.partial", shard.final.filename().string());
   shard.file = File::create(shard.hidden, planned.bytes);
   shard.file->write(0, std::as_bytes(std::span(planned.header)));
   return shard;
@@ -70,7 +71,8 @@ void ShardFiles::complete(size_t index) {
   shard.file.reset();
   std::error_code error;
   fs::rename(shard.hidden, shard.final, error);
-  if (error) fail("{}: cannot rename the finished shard: {}", shard.final.string(), error.message());
+  if (error)
+    fail("{}: cannot rename the finished shard: {}", shard.final.string(), error.message());
   sync_folder(shard.final.parent_path());
   output_.add_finished(plan_.shards[index].file, std::move(shard.result));
   const std::lock_guard lock(mutex_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sink of a save: shards under hidden names until they are complete, then hashed, synced and renamed by a thread
-// of their own while the next ones are computed.
+// The sink of a save: shards under hidden names until they are complete, then hashed, synced and
+// renamed by a thread of their own while the next ones are computed.
 #pragma once
 
 #include <condition_variable>
@@ -22,9 +22,10 @@ class ShardFiles : public Sink {
   ~ShardFiles() override;
 
   void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) override;
-  void add_baked(const PlannedTensor& tensor, const BakeSums& sums);  // before its shard is finished
-  void finish(size_t shard);   // all bytes written: the rest happens behind the scenes
-  void wait();                 // until all finished shards are in place; rethrows what went wrong with them
+  void add_baked(
+      const PlannedTensor& tensor, const BakeSums& sums);  // before its shard is finished
+  void finish(size_t shard);  // all bytes written: the rest happens behind the scenes
+  void wait();  // until all finished shards are in place; rethrows what went wrong with them
 
  private:
   struct OpenShard {

@@ -17,8 +17,10 @@
 namespace mflux {
 namespace {
 
-constexpr uint64_t kTileBytes = 1 << 20;    // of the source; part of the result's definition, so never an option
-constexpr uint64_t kTileMemory = 16 << 20;  // a bound on what one tile in flight needs, scratch included
+constexpr uint64_t kTileBytes =
+    1 << 20;  // of the source; part of the result's definition, so never an option
+constexpr uint64_t kTileMemory =
+    16 << 20;  // a bound on what one tile in flight needs, scratch included
 
 // What becomes of one source tensor.
 struct SourceUses {
@@ -55,7 +57,8 @@ class Pass {
       : model_(model), plan_(plan), options_(options), sink_(sink) {
     sources_ = collect_uses(model, plan, options.skip_shard);
     for (const Component& component : model.components) {
-      for (const auto& file : component.folder.files) hashes_.emplace(&file, StreamedHash(file.file));
+      for (const auto& file : component.folder.files)
+        hashes_.emplace(&file, StreamedHash(file.file));
     }
     pending_shard_.resize(plan.shards.size());
     begun_shard_.resize(plan.shards.size());
@@ -69,11 +72,13 @@ class Pass {
 
   StreamResult run() {
     const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
-    const uint64_t tokens = std::clamp<uint64_t>(options_.max_memory / kTileMemory, 1, 2 * threads + 2);
+    const uint64_t tokens =
+        std::clamp<uint64_t>(options_.max_memory / kTileMemory, 1, 2 * threads + 2);
     tbb::parallel_pipeline(
         tokens,
         tbb::make_filter<void, Tile*>(
-            tbb::filter_mode::serial_in_order, [this](tbb::flow_control& flow) { return read(flow); }) &
+            tbb::filter_mode::serial_in_order,
+            [this](tbb::flow_control& flow) { return read(flow); }) &
             tbb::make_filter<Tile*, Tile*>(
                 tbb::filter_mode::parallel,
                 [this](Tile* tile) {
@@ -125,7 +130,8 @@ class Pass {
     tile.columns = spec.row_elements();
     const uint64_t row_bytes = std::max<uint64_t>(1, item.source->stored_row_bytes());
     tile.first_row = row_;
-    tile.rows = std::min(std::max<uint64_t>(1, kTileBytes / row_bytes), item.source->spec.rows() - row_);
+    tile.rows =
+        std::min(std::max<uint64_t>(1, kTileBytes / row_bytes), item.source->spec.rows() - row_);
     tile.sums.clear();
   }
 
@@ -142,10 +148,11 @@ class Pass {
   void fill(Tile& tile) {
     const auto& folder = tile.component->folder;
     const LogicalTensor& source = *tile.source;
-    const auto read_rows = [&](size_t file, uint64_t offset, uint64_t row_bytes, std::vector<std::byte>& out) {
-      out.resize(tile.rows * row_bytes);
-      folder.files[file].file.read(offset + tile.first_row * row_bytes, out);
-    };
+    const auto read_rows =
+        [&](size_t file, uint64_t offset, uint64_t row_bytes, std::vector<std::byte>& out) {
+          out.resize(tile.rows * row_bytes);
+          folder.files[file].file.read(offset + tile.first_row * row_bytes, out);
+        };
     const uint64_t row_bytes = source.stored_row_bytes();
     read_rows(source.file, source.offset, row_bytes, tile.weight);
     const auto& file = folder.files[source.file];
@@ -227,7 +234,8 @@ double BakeSums::relative_error() const {
   return error.exact_sq == 0 ? 0 : std::sqrt(error.error_sq / error.exact_sq);
 }
 
-uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard) {
+uint64_t bytes_to_read(
+    const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard) {
   uint64_t bytes = 0;
   for (const SourceUses& item : collect_uses(model, plan, skip_shard)) {
     bytes += item.source->spec.rows() * item.source->stored_row_bytes();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The pass over the model: every source file is read once, front to back, in tiles of about a megabyte; a tile becomes
-// its rows of the output (merge, quantize, round) and goes to a sink. Memory is a few tiles, whatever the model.
+// The pass over the model: every source file is read once, front to back, in tiles of about a
+// megabyte; a tile becomes its rows of the output (merge, quantize, round) and goes to a sink.
+// Memory is a few tiles, whatever the model.
 //
 //   read (in order) -> compute and hand to the sink (in parallel) -> account (in order)
 #pragma once
@@ -19,8 +20,8 @@
 
 namespace mflux {
 
-// Where output bytes go: into files (save) or against files (verify). Called from several threads at once, each byte
-// of each planned part exactly once.
+// Where output bytes go: into files (save) or against files (verify). Called from several threads
+// at once, each byte of each planned part exactly once.
 class Sink {
  public:
   Sink() = default;
@@ -30,8 +31,9 @@ class Sink {
   virtual void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) = 0;
 };
 
-// How a baked tensor came out. With D the delta of one LoRA, W + sum(D) the exact float32 sum and W' what is stored:
-// kept = 1 + <W' - (W + sum D), D> / <D, D>, which for a single LoRA is <W' - W, D> / <D, D>.
+// How a baked tensor came out. With D the delta of one LoRA, W + sum(D) the exact float32 sum and
+// W' what is stored: kept = 1 + <W' - (W + sum D), D> / <D, D>, which for a single LoRA is <W' - W,
+// D> / <D, D>.
 struct BakeSums {
   struct PerLora {
     double cross = 0;  // <W' - exact, D>
@@ -47,21 +49,25 @@ struct BakeSums {
 
 struct StreamOptions {
   uint64_t max_memory = uint64_t{1} << 30;
-  const std::atomic<bool>* stop = nullptr;       // set it to end the pass with an Error of kind interrupted
-  std::vector<bool> skip_shard = {};             // shards that are already there; empty: none
-  std::function<void(size_t)> on_shard_begin = {};   // first bytes of a shard are about to be computed
-  std::function<void(size_t)> on_shard_done = {};    // all bytes of a shard are with the sink
+  const std::atomic<bool>* stop =
+      nullptr;                        // set it to end the pass with an Error of kind interrupted
+  std::vector<bool> skip_shard = {};  // shards that are already there; empty: none
+  std::function<void(size_t)> on_shard_begin =
+      {};  // first bytes of a shard are about to be computed
+  std::function<void(size_t)> on_shard_done = {};  // all bytes of a shard are with the sink
   std::function<void(const PlannedTensor&, const BakeSums&)> on_tensor_done = {};
   std::function<void(uint64_t source_bytes)> on_progress = {};  // bytes read so far
 };
 
 struct StreamResult {
   std::map<const PlannedTensor*, BakeSums> baked;
-  std::map<std::string, std::string> input_hashes;  // "component/file" -> XXH3-128, of every weight file
+  std::map<std::string, std::string>
+      input_hashes;  // "component/file" -> XXH3-128, of every weight file
 };
 
 // Bytes that stream() will read for the shards that are not skipped.
-uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard);
+uint64_t bytes_to_read(
+    const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard);
 
 StreamResult stream(
     const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink);

@@ -31,7 +31,8 @@ struct Scratch {
   std::vector<std::byte> weight, scales, biases;
 };
 
-// The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and output.
+// The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and
+// output.
 struct UseRows {
   uint64_t tile_begin = 0;  // row within the tile
   uint64_t canonical_begin = 0;
@@ -87,18 +88,23 @@ class UseComputation {
   std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
 
   void copy(Sink& sink) const {
-    const auto part = [&](const PlannedPart& planned, uint64_t row_bytes, std::span<const std::byte> source) {
-      sink.write(
-          planned,
-          planned.offset + rows_.output_begin * row_bytes,
-          source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
-    };
+    const auto part =
+        [&](const PlannedPart& planned, uint64_t row_bytes, std::span<const std::byte> source) {
+          sink.write(
+              planned,
+              planned.offset + rows_.output_begin * row_bytes,
+              source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
+        };
     part(tensor_.weight, tensor_.weight.row_bytes, tile_.weight);
     if (tensor_.scales) part(*tensor_.scales, tensor_.scales->row_bytes, tile_.scales);
     if (tensor_.biases) part(*tensor_.biases, tensor_.biases->row_bytes, tile_.biases);
   }
 
-  void emit(Sink& sink, const PlannedPart& part, uint64_t row_bytes, const std::vector<std::byte>& data) const {
+  void emit(
+      Sink& sink,
+      const PlannedPart& part,
+      uint64_t row_bytes,
+      const std::vector<std::byte>& data) const {
     const std::span<const std::byte> bytes(data.data(), rows_.count * row_bytes);
     sink.write(part, part.offset + rows_.output_begin * row_bytes, bytes);
   }
@@ -130,7 +136,7 @@ class UseComputation {
     const bool transposed = !tensor_.mapped.transpose.none();
     const std::span<float> raw = transposed ? resized(scratch_.raw, rows * columns_) : out;
     const StoredRows stored{tile_.weight, tile_.scales, tile_.biases};
-    decode_rows(source, stored.rows(first, rows, tile_.rows), rows, columns_, raw);
+    decode_rows(source, stored.rows(first, rows, tile_.rows), raw);
     if (!transposed) return;
     const models::RowTranspose& transpose = tensor_.mapped.transpose;
     for (uint64_t row = 0; row < rows; ++row) {
@@ -195,7 +201,8 @@ class UseComputation {
   }
 
   std::span<std::byte> plain_block(uint64_t begin, uint64_t rows) {
-    return std::span(scratch_.weight).subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
+    return std::span(scratch_.weight)
+        .subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
   }
 
   void store_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {
@@ -203,7 +210,7 @@ class UseComputation {
       const auto rounding =
           tensor_.baked() ? kernels::Rounding::stored_scales : kernels::Rounding::exact_scales;
       kernels::quantize(
-          *tensor_.format, exact, rows, columns_, tensor_.mapped.dtype, rounding, packed_block(begin, rows));
+          *tensor_.format, exact, tensor_.mapped.dtype, rounding, packed_block(begin, rows));
     } else {
       kernels::from_float32(exact, tensor_.mapped.dtype, plain_block(begin, rows));
     }
@@ -217,8 +224,6 @@ class UseComputation {
       kernels::dequantize(
           *tensor_.format,
           {packed.packed, packed.scales, packed.biases},
-          rows,
-          columns_,
           tensor_.mapped.dtype,
           stored);
     } else {
@@ -228,7 +233,8 @@ class UseComputation {
     BakeSums sums;
     sums.error = kernels::storage_error(exact, stored, rows, columns_, error);
     for (const size_t adapter : present_) {
-      const std::span<const float> delta = std::span(scratch_.delta[adapter]).first(rows * columns_);
+      const std::span<const float> delta =
+          std::span(scratch_.delta[adapter]).first(rows * columns_);
       sums.loras[adapter] = {
           .cross = kernels::dot(error, delta, rows, columns_),
           .norm = kernels::dot(delta, delta, rows, columns_)};
@@ -240,12 +246,15 @@ class UseComputation {
     if (tensor_.baked()) {
       fail(
           ErrorKind::lora,
-          "{}: after merging, the weight holds infinite or NaN values; check the scale of the LoRAs",
+          "{}: after merging, the weight holds infinite or NaN values; check the scale of the "
+          "LoRAs",
           tensor_name());
     }
     fail(
-        "{}: tensor '{}' holds infinite or NaN values, which cannot be quantized (a damaged download?)",
-        (tile_.component->folder.path / tile_.component->folder.files[tile_.source->file].name).string(),
+        "{}: tensor '{}' holds infinite or NaN values, which cannot be quantized (a damaged "
+        "download?)",
+        (tile_.component->folder.path / tile_.component->folder.files[tile_.source->file].name)
+            .string(),
         tile_.source->name);
   }
 

@@ -32,8 +32,8 @@ struct Tile {
   std::vector<std::pair<const PlannedTensor*, BakeSums>> sums = {};
 };
 
-// Computes the output rows of every use of the tile and hands them to the sink. Throws Error with the tensor's name
-// for values that must not be stored.
+// Computes the output rows of every use of the tile and hands them to the sink. Throws Error with
+// the tensor's name for values that must not be stored.
 void compute_tile(Tile& tile, Sink& sink);
 
 }  // namespace mflux

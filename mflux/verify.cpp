@@ -24,13 +24,15 @@ constexpr size_t kListed = 5;  // differences named in one check
 
 std::string listed(const std::vector<std::string>& items) {
   const size_t shown = std::min(items.size(), kListed);
-  std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
+  std::string text = fmt::format(
+      "{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
   if (items.size() > shown) text += fmt::format("; and {} more", items.size() - shown);
   return text;
 }
 
 bool has_suffix_of_lora(std::string_view name) {
-  for (const std::string_view part : {".lora_", "lora_A", "lora_B", ".lora.", "lokr_", "hada_", ".alpha", ".diff"}) {
+  for (const std::string_view part :
+       {".lora_", "lora_A", "lora_B", ".lora.", "lokr_", "hada_", ".alpha", ".diff"}) {
     if (name.find(part) != std::string_view::npos) return true;
   }
   return false;
@@ -71,7 +73,9 @@ class Verifier {
     read_receipt();
     for (const std::string& component : components()) check_component(component);
     if (report_.checks.empty() || (!receipt_ && components().empty())) {
-      fail("{}: holds neither a receipt (bake.json) nor a component with safetensors", folder_.string());
+      fail(
+          "{}: holds neither a receipt (bake.json) nor a component with safetensors",
+          folder_.string());
     }
     if (receipt_) check_outputs();
     if (options_.base) {
@@ -83,7 +87,8 @@ class Verifier {
 
  private:
   void add(std::string name, bool passed, std::string detail) {
-    report_.checks.push_back({.name = std::move(name), .passed = passed, .detail = std::move(detail)});
+    report_.checks.push_back(
+        {.name = std::move(name), .passed = passed, .detail = std::move(detail)});
   }
 
   // Runs `body`; an Error is a failed check.
@@ -99,7 +104,9 @@ class Verifier {
   void read_receipt() {
     const fs::path path = folder_ / "bake.json";
     if (!fs::exists(path)) {
-      add("receipt", true, "none (bake.json is not there): names, sizes and dtypes are checked, contents are not");
+      add("receipt",
+          true,
+          "none (bake.json is not there): names, sizes and dtypes are checked, contents are not");
       return;
     }
     check("receipt", [&] {
@@ -117,7 +124,8 @@ class Verifier {
     for (const auto& entry : fs::directory_iterator(folder_)) {
       if (!entry.is_directory() || entry.path().filename().string().starts_with('.')) continue;
       for (const auto& file : fs::directory_iterator(entry.path())) {
-        if (file.path().extension() == ".safetensors") names.insert(entry.path().filename().string());
+        if (file.path().extension() == ".safetensors")
+          names.insert(entry.path().filename().string());
       }
     }
     if (receipt_) {
@@ -136,7 +144,9 @@ class Verifier {
     check(name + ": index and headers", [&] {
       folder = safetensors::open_folder(folder_ / name);
       if (folder->index_name.empty()) {
-        fail("{}: no index (model.safetensors.index.json): an unfinished save", (folder_ / name).string());
+        fail(
+            "{}: no index (model.safetensors.index.json): an unfinished save",
+            (folder_ / name).string());
       }
       return fmt::format("{} tensors in {} shard(s)", folder->tensors.size(), folder->files.size());
     });
@@ -173,7 +183,8 @@ class Verifier {
     size_t packed = 0;
     size_t scales = 0;
     for (const StoredTensor& tensor : folder.tensors) {
-      packed += tensor.info.spec.dtype == Dtype::u32 && tensor.info.name.ends_with(".weight") ? 1U : 0U;
+      packed +=
+          tensor.info.spec.dtype == Dtype::u32 && tensor.info.name.ends_with(".weight") ? 1U : 0U;
       scales += tensor.info.name.ends_with(".scales") ? 1U : 0U;
     }
     const std::string_view level = folder.metadata("quantization_level");
@@ -183,7 +194,8 @@ class Verifier {
     const bool ours = !folder.metadata("mflux_cpp_version").empty();
     if (packed != scales || (packed != 0 && !says_packed) || (ours && says_packed && packed == 0)) {
       fail(
-          "{}: the metadata says quantization_level '{}'{}, the files hold {} packed tensors and {} scales",
+          "{}: the metadata says quantization_level '{}'{}, the files hold {} packed tensors and "
+          "{} scales",
           folder.path.string(),
           level,
           at_load ? " at load" : "",
@@ -191,7 +203,10 @@ class Verifier {
           scales);
     }
     return fmt::format(
-        "{}{}, {} packed tensors", level.empty() ? "not told" : level, at_load ? " at load" : "", packed);
+        "{}{}, {} packed tensors",
+        level.empty() ? "not told" : level,
+        at_load ? " at load" : "",
+        packed);
   }
 
   void check_outputs() {
@@ -199,12 +214,16 @@ class Verifier {
       std::vector<std::string> wrong;
       uint64_t bytes = 0;
       for (const FileRecord& record : receipt_->outputs) {
-        if (const std::string problem = file_problem(record); !problem.empty()) wrong.push_back(problem);
+        if (const std::string problem = file_problem(record); !problem.empty())
+          wrong.push_back(problem);
         bytes += record.bytes;
         if (events_.stop != nullptr && *events_.stop) fail(ErrorKind::interrupted, "interrupted");
       }
       if (!wrong.empty()) fail("{}", listed(wrong));
-      return fmt::format("{} files, {:.2f} GB, as the receipt says", receipt_->outputs.size(), static_cast<double>(bytes) / 1e9);
+      return fmt::format(
+          "{} files, {:.2f} GB, as the receipt says",
+          receipt_->outputs.size(),
+          static_cast<double>(bytes) / 1e9);
     });
     check("size", [&] {
       const auto weights = [](const std::vector<FileRecord>& files) {
@@ -216,14 +235,19 @@ class Verifier {
       };
       const double in = static_cast<double>(weights(receipt_->inputs));
       const double out = static_cast<double>(weights(receipt_->outputs));
-      return fmt::format("{:.2f} GB, {:.0f} % of the source's {:.2f} GB", out / 1e9, in == 0 ? 0 : 100 * out / in, in / 1e9);
+      return fmt::format(
+          "{:.2f} GB, {:.0f} % of the source's {:.2f} GB",
+          out / 1e9,
+          in == 0 ? 0 : 100 * out / in,
+          in / 1e9);
     });
   }
 
   std::string file_problem(const FileRecord& record) const {
     const fs::path relative(record.file);
-    const bool outside = relative.is_absolute() ||
-                         std::any_of(relative.begin(), relative.end(), [](const fs::path& p) { return p == ".."; });
+    const bool outside =
+        relative.is_absolute() ||
+        std::any_of(relative.begin(), relative.end(), [](const fs::path& p) { return p == ".."; });
     if (outside) return record.file + " is outside the folder";
     const fs::path path = folder_ / relative;
     std::error_code error;
@@ -234,7 +258,8 @@ class Verifier {
     }
     const std::string hash = hash_file(path);
     if (hash != record.xxh3_128) {
-      return fmt::format("{} has XXH3-128 {}, the receipt says {}", record.file, hash, record.xxh3_128);
+      return fmt::format(
+          "{} has XXH3-128 {}, the receipt says {}", record.file, hash, record.xxh3_128);
     }
     return "";
   }
@@ -245,7 +270,8 @@ class Verifier {
     options.loras = options_.loras;
     check("LoRAs", [&] { return check_loras(); });
     check("second bake", [&] {
-      const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
+      const Checkpoint model =
+          open_checkpoint(hub::resolve_model(options.model), options.base_model);
       lora::Loaded loras = load_loras(model, options);
       const Plan plan = make_plan(model, loras, options);
       for (const PlannedShard& shard : plan.shards) check_header(shard);
@@ -282,7 +308,9 @@ class Verifier {
       }
     }
     if (!different.empty()) {
-      fail("not the model that was baked: {} other contents than the receipt says", listed(different));
+      fail(
+          "not the model that was baked: {} other contents than the receipt says",
+          listed(different));
     }
   }
 
@@ -297,7 +325,11 @@ class Verifier {
         fail("{}: not the file that was baked ({})", path.string(), record.file.file);
       }
       if (options_.loras[i].scale != record.scale) {
-        fail("{}: scale {}, the receipt says {}", path.string(), options_.loras[i].scale, record.scale);
+        fail(
+            "{}: scale {}, the receipt says {}",
+            path.string(),
+            options_.loras[i].scale,
+            record.scale);
       }
     }
     return fmt::format("{} file(s), as the receipt says", receipt_->loras.size());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Proves a saved folder again, from its files: index, headers, hashes, receipt; and with the base model at hand, bit
-// for bit by baking it a second time without writing.
+// Proves a saved folder again, from its files: index, headers, hashes, receipt; and with the base
+// model at hand, bit for bit by baking it a second time without writing.
 #pragma once
 
 #include <filesystem>
@@ -15,8 +15,8 @@ namespace mflux {
 
 struct VerifyOptions {
   std::filesystem::path folder = {};
-  std::optional<std::string> base = {};    // the model it was made from: bakes again and compares
-  std::vector<LoraRequest> loras = {};     // with base: the LoRAs, in order
+  std::optional<std::string> base = {};  // the model it was made from: bakes again and compares
+  std::vector<LoraRequest> loras = {};   // with base: the LoRAs, in order
 };
 
 struct Check {
@@ -30,8 +30,8 @@ struct VerifyReport {
   bool passed() const;
 };
 
-// Throws Error only if the folder cannot be read at all or the options make no sense; what is wrong with it is in the
-// report.
+// Throws Error only if the folder cannot be read at all or the options make no sense; what is wrong
+// with it is in the report.
 VerifyReport verify(const VerifyOptions& options, const SaveEvents& events = {});
 
 }  // namespace mflux

@@ -3,6 +3,8 @@
 
 namespace mflux {
 
-std::string_view version() { return MFLUX_VERSION; }
+std::string_view version() {
+  return MFLUX_VERSION;
+}
 
 }  // namespace mflux

@@ -7,7 +7,8 @@ namespace mflux {
 
 std::string_view version();  // of this library, "0.1.0"
 
-// The version of Python mflux whose folder layout we write; its loader wants the key in the metadata.
+// The version of Python mflux whose folder layout we write; its loader wants the key in the
+// metadata.
 inline constexpr std::string_view kMfluxVersion = "0.24.0";
 
 }  // namespace mflux

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The LoRA product, in a fixed order of operations, so that every CPU and thread count gives the same bits.
+// The LoRA product, in a fixed order of operations, so that every CPU and thread count gives the
+// same bits.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +8,11 @@
 
 namespace mflux::kernels {
 
-// delta[i][j] = sum over k of up[i][k] * down[k][j]: float32, k ascending, starting from 0, each step one fused
-// multiply-add (a single rounding).
+// delta[i][j] = sum over k of up[i][k] * down[k][j]: float32, k ascending, starting from 0, each
+// step one fused multiply-add (a single rounding).
 //
-// up: [rows, rank], already multiplied by the LoRA's scale; down: [rank, columns]; delta: [rows, columns], overwritten.
+// up: [rows, rank], already multiplied by the LoRA's scale; down: [rank, columns]; delta: [rows,
+// columns], overwritten.
 void low_rank_product(
     std::span<const float> up,
     std::span<const float> down,

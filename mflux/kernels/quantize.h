@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// MLX's quantizers, bit for bit, on whole rows: a row's codes, scales and biases depend on nothing outside the row.
+// MLX's quantizers, bit for bit, on whole rows: a row's codes, scales and biases depend on nothing
+// outside the row.
 //
-//   quantize(format, w, rows, columns, Dtype::bf16, Rounding::stored_scales, {packed, scales, biases});
+//   quantize(format, w, Dtype::bf16, Rounding::stored_scales, {packed, scales, biases});
 #pragma once
 
 #include <cstddef>
@@ -12,10 +13,17 @@
 
 namespace mflux::kernels {
 
-// Against which scales and biases the affine codes are rounded.
+// How a weight came to be float32.
 enum class Rounding : uint8_t {
-  exact_scales,   // the float32 ones, as mx.quantize does: for tensors that are stored as they came
-  stored_scales,  // the ones that are written, cast to the scale dtype: for baked tensors (as Python's mflux 0.24)
+  // It is stored as it came, in `dtype`: the result is what mx.quantize gives for that array.
+  // Affine codes are rounded
+  // against scales and biases in float32; the fp modes calculate in `dtype`, as MLX's CPU backend
+  // does.
+  exact_scales,
+  // It is a float32 sum (a baked weight): affine codes are rounded against the scales and biases
+  // that are written, cast
+  // to `dtype` (as Python's mflux 0.24 bakes); the fp modes calculate in float32.
+  stored_scales,
 };
 
 struct PackedRows {  // sizes as in base/quantization.h; biases empty where the format has none
@@ -30,24 +38,17 @@ struct ConstPackedRows {
   std::span<const std::byte> biases;
 };
 
-// w: [rows, columns], all finite. scale_dtype: F32, F16 or BF16 (affine; the fp modes store U8 and ignore it, and
-// ignore `rounding`: their scales are what is stored).
+// w: whole rows, all finite. dtype: F32, F16 or BF16, of the model and so of affine scales and
+// biases; the scales of the fp modes are U8.
 void quantize(
     const QuantFormat& format,
     std::span<const float> w,
-    uint64_t rows,
-    uint64_t columns,
-    Dtype scale_dtype,
+    Dtype dtype,
     Rounding rounding,
     PackedRows out);
 
-// code * scale + bias, each step in float32: the value the packed weight stands for.
-void dequantize(
-    const QuantFormat& format,
-    ConstPackedRows in,
-    uint64_t rows,
-    uint64_t columns,
-    Dtype scale_dtype,
-    std::span<float> out);
+// out: whole rows; code * scale + bias, each step in float32: the value the packed weight stands
+// for.
+void dequantize(const QuantFormat& format, ConstPackedRows in, Dtype dtype, std::span<float> out);
 
 }  // namespace mflux::kernels

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The sums behind the receipt, in a fixed order, so that every CPU and thread count gives the same bits.
+// The sums behind the receipt, in a fixed order, so that every CPU and thread count gives the same
+// bits.
 //
-// Element j of a row goes to lane j % 16 (float32, fused multiply-add, ascending j); at the end of the row the 16
-// lanes are added in ascending order in float64; rows are added in ascending order in float64.
+// Element j of a row goes to lane j % 16 (float32, fused multiply-add, ascending j); at the end of
+// the row the 16 lanes are added in ascending order in float64; rows are added in ascending order
+// in float64.
 #pragma once
 
 #include <cstdint>

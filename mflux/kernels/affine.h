@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The affine formats of kernels/quantize.h. Arguments and meaning as there.
+#pragma once
+
+#include "mflux/kernels/quantize.h"
+
+namespace mflux::kernels {
+
+void quantize_affine(
+    const QuantFormat& format,
+    std::span<const float> w,
+    Dtype scale_dtype,
+    Rounding rounding,
+    PackedRows out);
+
+void dequantize_affine(
+    const QuantFormat& format, ConstPackedRows in, Dtype scale_dtype, std::span<float> out);
+
+}  // namespace mflux::kernels
