@@ -101,9 +101,9 @@ constexpr std::array kRefused = {
     Known{".lora_embedding_", "a LoRA of an embedding is not supported"},
     Known{".qweight", "a file packed for nunchaku; use the LoRA it was made from"},
     Known{".smooth", "a file packed for nunchaku; use the LoRA it was made from"},
-    Known{"qkv_proj.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
-    Known{"mlp_fc1.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
-    Known{"mlp_fc2.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{".qkv_proj.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{".mlp_fc1.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
+    Known{".mlp_fc2.lora_", "a file packed for nunchaku; use the LoRA it was made from"},
     Known{".ema_", "averaged (EMA) weights beside the ordinary ones"},
     Known{"_ema.", "averaged (EMA) weights beside the ordinary ones"},
 };

@@ -72,14 +72,24 @@ class Loader {
   }
 
   void refuse_key(const TensorInfo& info, std::string_view why) {
-    std::string message = fmt::format("'{}' is no key of a LoRA that is known", info.name);
-    if (!why.empty()) {
-      message = fmt::format("'{}': {}", info.name, why);
-    } else if (const auto nearest = names_.nearest(names_.resolve(info.name)); !nearest.empty()) {
-      message += fmt::format("; nearest known name: {}", nearest);
-    }
+    std::string message =
+        why.empty()
+            ? fmt::format(
+                  "'{}' is no key of a LoRA that is known{}", info.name, explain_key(info.name))
+            : fmt::format("'{}': {}", info.name, why);
     records_[info.name].reason = message;
     problem(ProblemKind::unknown_key, info.name, std::move(message));
+  }
+
+  std::string explain_key(std::string_view key) {
+    for (size_t dot = key.rfind('.'); dot != key.npos && dot > 0; dot = key.rfind('.', dot - 1)) {
+      const Place place = names_.resolve(key.substr(0, dot));
+      if (place.target == nullptr) continue;
+      return fmt::format(
+          ": the layer {} is known, the ending '{}' is not", place.name, key.substr(dot));
+    }
+    const std::string nearest = names_.nearest(names_.resolve(key));
+    return nearest.empty() ? "" : fmt::format("; nearest known name: {}", nearest);
   }
 
   void check_family() {
