@@ -81,43 +81,35 @@ TEST_CASE("dialect and family follow from the names alone") {
 }
 
 TEST_CASE("what needs no model to be wrong is found without one") {
+  using mflux::testing::TestTensor;
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<std::pair<std::string, LoraFile>> cases = [&] {
-    std::vector<std::pair<std::string, LoraFile>> list;
-    list.emplace_back("empty", LoraFile{});
-    LoraFile file;
-    file.add("x.lora_C", {1});
-    list.emplace_back("unknown-key", file);
-    file = {};
-    file.add(kQkv + ".lora_up.weight", {192, 4});
-    list.emplace_back("incomplete", file);
-    file = {};
-    file.add(kQkv + ".lokr_w1", {4, 4});
-    list.emplace_back("unsupported", file);
-    file = {};
-    file.add(kQkv + ".lora_down.weight", {4, 64});
-    file.add(kQkv + ".lora_up.weight", {192, 5});
-    list.emplace_back("rank-mismatch", file);
-    file = {};
-    file.tensors.push_back(mflux::testing::f32_tensor(kQkv + ".diff", {2}, {1, nan}));
-    list.emplace_back("non-finite", file);
-    file = {};
-    file.tensors.push_back({kQkv + ".diff", {Dtype::i32, {1}}, std::vector<std::byte>(4)});
-    list.emplace_back("bad-dtype", file);
-    file = {};
-    file.add(kQkv + ".diff", {0});
-    list.emplace_back("empty-tensor", file);
-    file = {};
-    file.add(kQkv + ".diff", {2});
-    file.metadata["lora_adapter_metadata"] = "{";
-    list.emplace_back("bad-metadata", file);
-    return list;
-  }();
-  for (const auto& [kind, file] : cases) {
-    CAPTURE(kind);
-    const Survey found = survey_of(file);
+  const auto raw = [](const std::string& ending, const TensorSpec& spec) {
+    return TestTensor{kQkv + ending, spec, std::vector<std::byte>(spec.bytes())};
+  };
+  const TestTensor nan_tensor = mflux::testing::f32_tensor("x.diff", {2}, {1, nan});
+  const struct {
+    std::string kind;
+    std::vector<TestTensor> tensors;
+    safetensors::Metadata metadata;
+  } kCases[] = {
+      {"empty", {}, {}},
+      {"unknown-key", {raw(".lora_C", {Dtype::f32, {1}})}, {}},
+      {"incomplete", {raw(".lora_up.weight", {Dtype::f32, {192, 4}})}, {}},
+      {"unsupported", {raw(".lokr_w1", {Dtype::f32, {4, 4}})}, {}},
+      {"rank-mismatch",
+       {raw(".lora_down.weight", {Dtype::f32, {4, 64}}),
+        raw(".lora_up.weight", {Dtype::f32, {192, 5}})},
+       {}},
+      {"non-finite", {nan_tensor}, {}},
+      {"bad-dtype", {raw(".diff", {Dtype::i32, {1}})}, {}},
+      {"empty-tensor", {raw(".diff", {Dtype::f32, {0}})}, {}},
+      {"bad-metadata", {raw(".diff", {Dtype::f32, {2}})}, {{"lora_adapter_metadata", "{"}}},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.kind);
+    const Survey found = survey_of({c.tensors, c.metadata});
     REQUIRE(found.problems.size() == 1);
-    CHECK(problem_name(found.problems.front().kind) == kind);
+    CHECK(problem_name(found.problems.front().kind) == c.kind);
   }
 }
 
