@@ -38,7 +38,7 @@ bool contains(const fs::path& outer, const fs::path& inner) {
 
 void check_apart(const fs::path& output, const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
-    const fs::path real = fs::weakly_canonical(input);
+    const fs::path real = fs::weakly_canonical(fs::absolute(input));
     if (fs::is_directory(real) && contains(real, output)) {
       fail(
           ErrorKind::usage,
@@ -95,7 +95,7 @@ OutputFolder::OutputFolder(
     : fingerprint_(std::move(fingerprint)) {
   if (path.empty()) fail(ErrorKind::usage, "--path is missing: where should the model be saved?");
   try {
-    target_ = fs::weakly_canonical(path);
+    target_ = fs::weakly_canonical(fs::absolute(path));
     if (!target_.has_filename()) target_ = target_.parent_path();
     check_apart(target_, inputs);
   } catch (const fs::filesystem_error& error) {
