@@ -23,6 +23,7 @@ using Command = std::function<int()>;
 
 Command add_save(CLI::App& app, const Program& program);
 Command add_verify(CLI::App& app, const Program& program);
+Command add_inspect(CLI::App& app, const Program& program);
 Command add_compare(CLI::App& app, const Program& program);
 
 }  // namespace mflux::cli

@@ -26,6 +26,7 @@ struct Subcommand {
 constexpr auto kSubcommands = std::to_array<Subcommand>({
     {"save", "Bake LoRAs into a model, quantize it, write it", add_save},
     {"verify", "Prove a saved folder again from its files", add_verify},
+    {"inspect", "Say what a model, a safetensors file or a LoRA is", add_inspect},
     {"compare", "Compare two models tensor by tensor", add_compare},
 });
 

@@ -154,20 +154,6 @@ bool saved_by_mflux(const TensorFolder& folder) {
          !folder.metadata("quantization_level").empty();
 }
 
-Component open_component(const fs::path& path, const std::string& name) {
-  Component component;
-  component.name = name;
-  component.folder =
-      name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
-  component.source.name = name;
-  component.source.saved_by_mflux = saved_by_mflux(component.folder);
-  if (!name.empty() && fs::exists(path / name / "config.json")) {
-    component.source.config = read_text(path / name / "config.json");
-  }
-  add_logical_tensors(component);
-  return component;
-}
-
 // Folders of a pipeline that may hold weights, known by what is in them.
 std::vector<std::string> folders_with_tensors(const fs::path& path) {
   std::vector<std::string> names;
@@ -235,8 +221,21 @@ uint64_t LogicalTensor::stored_row_bytes() const {
   return spec.row_elements() * dtype_bytes(spec.dtype);
 }
 
-Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string>& base_model) {
-  const models::Family* asked = asked_family(base_model);
+Component open_component(const fs::path& path, const std::string& name) {
+  Component component;
+  component.name = name;
+  component.folder =
+      name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
+  component.source.name = name;
+  component.source.saved_by_mflux = saved_by_mflux(component.folder);
+  if (!name.empty() && fs::exists(path / name / "config.json")) {
+    component.source.config = read_text(path / name / "config.json");
+  }
+  add_logical_tensors(component);
+  return component;
+}
+
+Checkpoint open_tensors(const fs::path& path) {
   Checkpoint model;
   model.path = path;
   model.single_file = fs::is_regular_file(path);
@@ -247,21 +246,28 @@ Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string
     if (names.empty()) {
       fail(
           "{}: expected a model folder (transformer/, text_encoder/, vae/ with .safetensors files) "
-          "or "
-          "one .safetensors file; found neither",
+          "or one .safetensors file; found neither",
           path.string());
     }
     for (const std::string& name : names) model.components.push_back(open_component(path, name));
   } else {
     fail("{}: no such file or folder", path.string());
   }
+  return model;
+}
+
+void identify(Checkpoint& model, const std::optional<std::string>& base_model) {
+  const models::Family* asked = asked_family(base_model);
   std::vector<models::SourceComponent> sources;
   for (const Component& component : model.components) sources.push_back(component.source);
+  if (const fs::path index = model.path / "model_index.json"; fs::is_regular_file(index)) {
+    sources.push_back({.config = read_text(index)});
+  }
   models::Identified identified;
   try {
     identified = models::identify(sources, asked);
   } catch (const Error& error) {
-    fail(error.kind(), "{}: {}", path.string(), error.what());
+    fail(error.kind(), "{}: {}", model.path.string(), error.what());
   }
   model.family = identified.family;
   model.naming = identified.naming;
@@ -270,6 +276,11 @@ Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string
     model.components.front().source.name = "transformer";
   }
   sort_components(model);
+}
+
+Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string>& base_model) {
+  Checkpoint model = open_tensors(path);
+  identify(model, base_model);
   if (!model.single_file) model.copied = copied_files(model);
   return model;
 }

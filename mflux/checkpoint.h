@@ -54,4 +54,14 @@ struct Checkpoint {
 Checkpoint open_checkpoint(
     const std::filesystem::path& path, const std::optional<std::string>& base_model = {});
 
+// The parts of open_checkpoint(), for who wants to look at what is no model of ours.
+//
+// One component: folder `name` of the folder `path`, or the file `path` itself if `name` is empty.
+Component open_component(const std::filesystem::path& path, const std::string& name);
+// Every component there is; the family is not known yet (null) and nothing is copied.
+Checkpoint open_tensors(const std::filesystem::path& path);
+// Fills in the rest; a component that the family does not have goes. On an Error nothing is
+// changed.
+void identify(Checkpoint& model, const std::optional<std::string>& base_model);
+
 }  // namespace mflux

@@ -9,6 +9,7 @@
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/hub/hub.h"
+#include "mflux/lora_base.h"
 #include "mflux/output_folder.h"
 #include "mflux/shard_files.h"
 #include "mflux/version.h"
@@ -367,21 +368,7 @@ lora::Loaded load_loras(const Checkpoint& model, const SaveOptions& options) {
     specs.push_back({.file = hub::resolve_lora(request.name), .scale = request.scale});
   }
   if (specs.empty()) return {};
-  lora::BaseModel base{
-      .family = std::string(models::family_name(*model.family)),
-      .title = std::string(models::family_title(*model.family))};
-  for (const std::string& name : models::weight_components(*model.family)) base.components[name];
-  for (const Component& component : model.components) {
-    if (options.layout == Layout::comfyui && component.name != "transformer") continue;
-    base.components[component.name] =
-        models::canonical_shapes(*model.family, component.source, model.naming);
-    auto more = models::lora_targets(*model.family, component.source, model.naming);
-    base.targets.insert(
-        base.targets.end(),
-        std::make_move_iterator(more.begin()),
-        std::make_move_iterator(more.end()));
-  }
-  return lora::load(specs, base);
+  return lora::load(specs, lora_base(model, options.layout == Layout::comfyui));
 }
 
 SaveReport save(const SaveOptions& options, const SaveEvents& events) {

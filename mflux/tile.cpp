@@ -116,7 +116,13 @@ class UseComputation {
     for (size_t i = 0; i < deltas_->size(); ++i) {
       const auto* update = std::get_if<lora::LowRank>((*deltas_)[i].update);
       if (update == nullptr) continue;
-      lora::read_down(*update, resized(scratch_.down[i], update->rank * columns_));
+      const std::span<float> down = resized(scratch_.raw, update->rank * columns_);
+      lora::read_down(*update, down);
+      kernels::pack_down(
+          down,
+          update->rank,
+          columns_,
+          resized(scratch_.down[i], kernels::packed_down_size(update->rank, columns_)));
     }
   }
 
@@ -158,36 +164,39 @@ class UseComputation {
       const uint64_t to = std::min(first + rows, item.begin + item.count);
       if (from >= to) continue;
       const uint64_t count = to - from;
-      const uint64_t update_row = item.update_begin + (from - item.begin);
-      const std::span<float> product = resized(scratch_.product, count * columns_);
-      if (const auto* low_rank = std::get_if<lora::LowRank>(item.update)) {
-        const uint64_t rank = low_rank->rank;
-        const std::span<float> up = resized(scratch_.up, count * rank);
-        lora::read_up(*low_rank, update_row, count, up);
-        kernels::low_rank_product(
-            up, std::span(scratch_.down[i]).first(rank * columns_), count, rank, columns_, product);
-      } else {
-        lora::read_dense(std::get<lora::Dense>(*item.update), update_row, count, product);
+      const uint64_t offset = (from - first) * columns_;
+      const std::span<float> delta = delta_of(item.adapter, rows * columns_);
+      const bool is_whole = count == rows && !is_present(item.adapter);
+      const std::span<float> product = is_whole ? delta : resized(scratch_.product, count * columns_);
+      compute_delta(i, item.update_begin + (from - item.begin), count, product);
+      kernels::add(product, exact.subspan(offset, count * columns_));
+      if (!is_whole) {
+        if (!is_present(item.adapter)) std::fill(delta.begin(), delta.end(), 0.0F);
+        kernels::add(product, delta.subspan(offset, count * columns_));
       }
-      const std::span<float> target = exact.subspan((from - first) * columns_, count * columns_);
-      kernels::add(product, target);
-      keep_delta(item.adapter, rows, (from - first) * columns_, product);
+      if (!is_present(item.adapter)) present_.push_back(item.adapter);
     }
   }
 
-  void keep_delta(size_t adapter, uint64_t rows, uint64_t offset, std::span<const float> product) {
+  bool is_present(size_t adapter) const {
+    return std::find(present_.begin(), present_.end(), adapter) != present_.end();
+  }
+
+  std::span<float> delta_of(size_t adapter, uint64_t size) {
     if (scratch_.delta.size() <= adapter) scratch_.delta.resize(adapter + 1);
-    const std::span<float> delta = resized(scratch_.delta[adapter], rows * columns_);
-    const bool fresh = std::find(present_.begin(), present_.end(), adapter) == present_.end();
-    if (fresh) {
-      present_.push_back(adapter);
-      if (product.size() == delta.size()) {
-        std::copy(product.begin(), product.end(), delta.begin());
-        return;
-      }
-      std::fill(delta.begin(), delta.end(), 0.0F);
+    return resized(scratch_.delta[adapter], size);
+  }
+
+  // Rows [first, first + count) of contribution i.
+  void compute_delta(size_t i, uint64_t first, uint64_t count, std::span<float> product) {
+    const lora::Update& update = *(*deltas_)[i].update;
+    if (const auto* low_rank = std::get_if<lora::LowRank>(&update)) {
+      const std::span<float> up = resized(scratch_.up, count * low_rank->rank);
+      lora::read_up(*low_rank, first, count, up);
+      kernels::low_rank_product(up, scratch_.down[i], count, low_rank->rank, columns_, product);
+    } else {
+      lora::read_dense(std::get<lora::Dense>(update), first, count, product);
     }
-    kernels::add(product, delta.subspan(offset, product.size()));
   }
 
   kernels::PackedRows packed_block(uint64_t begin, uint64_t rows) {
@@ -235,9 +244,8 @@ class UseComputation {
     for (const size_t adapter : present_) {
       const std::span<const float> delta =
           std::span(scratch_.delta[adapter]).first(rows * columns_);
-      sums.loras[adapter] = {
-          .cross = kernels::dot(error, delta, rows, columns_),
-          .norm = kernels::dot(delta, delta, rows, columns_)};
+      const kernels::Projection projection = kernels::project(error, delta, rows, columns_);
+      sums.loras[adapter] = {.cross = projection.cross, .norm = projection.norm};
     }
     sums_.add(sums);
   }

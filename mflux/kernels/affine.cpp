@@ -16,15 +16,17 @@
 HWY_BEFORE_NAMESPACE();
 namespace mflux::kernels::HWY_NAMESPACE {
 
-struct ScaleAndBias {
-  float scale = 0;
-  float bias = 0;
+constexpr size_t kLargestGroup = 128;
+constexpr size_t kChunk = 64;  // groups worked on together, so that their divisions overlap
+
+struct Fits {
+  HWY_ALIGN float low[kChunk] = {};
+  HWY_ALIGN float high[kChunk] = {};
+  HWY_ALIGN float scale[kChunk] = {};
+  HWY_ALIGN float bias[kChunk] = {};
 };
 
-// Both ends of a group's range, the one farther from zero kept exactly (mx.quantize,
-// backend/cpu/quantized.cpp).
-HWY_INLINE ScaleAndBias fit_group(const float* w, size_t size, float levels) {
-  constexpr float kSmallestScale = 1e-7F;
+HWY_INLINE void find_range(const float* w, size_t size, float& lowest, float& highest) {
   const Floats d;
   FloatVector low = hn::LoadU(d, w);
   FloatVector high = low;
@@ -33,24 +35,35 @@ HWY_INLINE ScaleAndBias fit_group(const float* w, size_t size, float levels) {
     low = hn::Min(low, x);
     high = hn::Max(high, x);
   }
-  const float lowest = hn::GetLane(hn::MinOfLanes(d, low));
-  const float highest = hn::GetLane(hn::MaxOfLanes(d, high));
-  const bool low_is_farther = std::fabs(lowest) > std::fabs(highest);
-  const float step = std::max((highest - lowest) / levels, kSmallestScale);
-  const float scale = low_is_farther ? step : -step;
-  const float edge = low_is_farther ? lowest : highest;
-  const float edge_code = std::nearbyint(edge / scale);
-  if (edge_code == 0) return {scale, 0};
-  return {edge / edge_code, edge};
+  lowest = hn::GetLane(hn::MinOfLanes(d, low));
+  highest = hn::GetLane(hn::MaxOfLanes(d, high));
+}
+
+// Both ends of a group's range, the one farther from zero kept exactly (mx.quantize, backend/cpu/quantized.cpp).
+HWY_INLINE void fit_groups(Fits& fits, size_t groups, float levels) {
+  const Floats d;
+  const FloatVector smallest_scale = hn::Set(d, 1e-7F);
+  for (size_t i = 0; i < groups; i += hn::Lanes(d)) {
+    const FloatVector low = hn::Load(d, fits.low + i);
+    const FloatVector high = hn::Load(d, fits.high + i);
+    const auto low_is_farther = hn::Gt(hn::Abs(low), hn::Abs(high));
+    const FloatVector step = hn::Max(hn::Div(hn::Sub(high, low), hn::Set(d, levels)), smallest_scale);
+    const FloatVector scale = hn::IfThenElse(low_is_farther, step, hn::Neg(step));
+    const FloatVector edge = hn::IfThenElse(low_is_farther, low, high);
+    const FloatVector edge_code = hn::Round(hn::Div(edge, scale));
+    const auto at_zero = hn::Eq(edge_code, hn::Zero(d));
+    hn::Store(hn::IfThenElse(at_zero, scale, hn::Div(edge, edge_code)), d, fits.scale + i);
+    hn::Store(hn::IfThenZeroElse(at_zero, edge), d, fits.bias + i);
+  }
 }
 
 HWY_INLINE void round_group(
-    const float* w, size_t size, float levels, ScaleAndBias fit, uint8_t* codes) {
+    const float* w, size_t size, float levels, float group_scale, float group_bias, uint8_t* codes) {
   const Floats d;
   const hn::RebindToSigned<Floats> integers;
   const hn::Rebind<uint8_t, Floats> bytes;
-  const FloatVector scale = hn::Set(d, fit.scale);
-  const FloatVector bias = hn::Set(d, fit.bias);
+  const FloatVector scale = hn::Set(d, group_scale);
+  const FloatVector bias = hn::Set(d, group_bias);
   const FloatVector top = hn::Set(d, levels);
   for (size_t i = 0; i < size; i += hn::Lanes(d)) {
     const FloatVector steps = hn::Round(hn::Div(hn::Sub(hn::LoadU(d, w + i), bias), scale));
@@ -59,13 +72,17 @@ HWY_INLINE void round_group(
   }
 }
 
-HWY_INLINE void store_scalar(Dtype dtype, float value, size_t index, std::byte* out) {
+// Writes the scales or biases, and replaces them by what was written if `keep_stored`.
+HWY_INLINE void store_scalars(Dtype dtype, bool keep_stored, size_t count, float* values, std::byte* out) {
   if (dtype == Dtype::f32) {
-    std::memcpy(out + 4 * index, &value, 4);
+    std::memcpy(out, values, 4 * count);
     return;
   }
-  const uint16_t bits = dtype == Dtype::bf16 ? float_to_bf16(value) : float_to_f16(value);
-  std::memcpy(out + 2 * index, &bits, 2);
+  for (size_t i = 0; i < count; ++i) {
+    const uint16_t bits = dtype == Dtype::bf16 ? float_to_bf16(values[i]) : float_to_f16(values[i]);
+    std::memcpy(out + 2 * i, &bits, 2);
+    if (keep_stored) values[i] = dtype == Dtype::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+  }
 }
 
 HWY_INLINE float load_scalar(Dtype dtype, const std::byte* in, size_t index) {
@@ -81,21 +98,26 @@ HWY_INLINE float load_scalar(Dtype dtype, const std::byte* in, size_t index) {
 
 template <int kBits>
 void quantize_bits(
-    const float* w,
-    size_t groups,
-    size_t group_size,
-    Dtype dtype,
-    bool stored_scales,
-    const PackedRows& out) {
+    const float* w, size_t groups, size_t group_size, Dtype dtype, bool stored_scales, const PackedRows& out) {
   constexpr auto kLevels = static_cast<float>((1 << kBits) - 1);
-  uint8_t codes[128];
-  for (size_t group = 0; group < groups; ++group, w += group_size) {
-    ScaleAndBias fit = fit_group(w, group_size, kLevels);
-    store_scalar(dtype, fit.scale, group, out.scales.data());
-    store_scalar(dtype, fit.bias, group, out.biases.data());
-    if (stored_scales) fit = {rounded_to(dtype, fit.scale), rounded_to(dtype, fit.bias)};
-    round_group(w, group_size, kLevels, fit, codes);
-    pack_codes<kBits>(codes, group_size, out.packed.data() + group * group_size / 8 * kBits);
+  const size_t scale_bytes = dtype_bytes(dtype);
+  Fits fits;
+  for (size_t begin = 0; begin < groups; begin += kChunk) {
+    const size_t count = std::min(kChunk, groups - begin);
+    for (size_t i = 0; i < count; ++i) find_range(w + i * group_size, group_size, fits.low[i], fits.high[i]);
+    fit_groups(fits, count, kLevels);
+    store_scalars(dtype, stored_scales, count, fits.scale, out.scales.data() + begin * scale_bytes);
+    store_scalars(dtype, stored_scales, count, fits.bias, out.biases.data() + begin * scale_bytes);
+    for (size_t i = 0; i < count; ++i, w += group_size) {
+      std::byte* packed = out.packed.data() + (begin + i) * group_size / 8 * kBits;
+      if constexpr (kBits == 8) {
+        round_group(w, group_size, kLevels, fits.scale[i], fits.bias[i], reinterpret_cast<uint8_t*>(packed));
+      } else {
+        uint8_t codes[kLargestGroup];
+        round_group(w, group_size, kLevels, fits.scale[i], fits.bias[i], codes);
+        pack_codes<kBits>(codes, group_size, packed);
+      }
+    }
   }
 }
 
@@ -105,7 +127,7 @@ void dequantize_bits(
   const Floats d;
   const hn::RebindToSigned<Floats> integers;
   const hn::Rebind<uint8_t, Floats> bytes;
-  uint8_t codes[128];
+  uint8_t codes[kLargestGroup];
   for (size_t group = 0; group < groups; ++group, out += group_size) {
     unpack_codes<kBits>(in.packed.data() + group * group_size / 8 * kBits, group_size, codes);
     const FloatVector scale = hn::Set(d, load_scalar(dtype, in.scales.data(), group));

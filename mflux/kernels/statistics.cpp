@@ -53,22 +53,29 @@ class RowSum {
   bool stored_ = false;
 };
 
-double dot(const float* a, const float* b, size_t rows, size_t columns) {
+Projection project(const float* error, const float* delta, size_t rows, size_t columns) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
   const size_t whole = columns / kLanes * kLanes;
-  double total = 0;
-  for (size_t row = 0; row < rows; ++row, a += columns, b += columns) {
-    RowSum sum;
+  Projection result;
+  for (size_t row = 0; row < rows; ++row, error += columns, delta += columns) {
+    RowSum cross;
+    RowSum norm;
     for (size_t j = 0; j < whole; j += kLanes) {
       for (size_t i = 0; i * lanes < kLanes; ++i) {
-        sum.add(i, hn::LoadU(d, a + j + i * lanes), hn::LoadU(d, b + j + i * lanes));
+        const FloatVector x = hn::LoadU(d, delta + j + i * lanes);
+        cross.add(i, hn::LoadU(d, error + j + i * lanes), x);
+        norm.add(i, x, x);
       }
     }
-    if (whole != columns) sum.add_tail(a + whole, b + whole, columns - whole);
-    total += sum.total();
+    if (whole != columns) {
+      cross.add_tail(error + whole, delta + whole, columns - whole);
+      norm.add_tail(delta + whole, delta + whole, columns - whole);
+    }
+    result.cross += cross.total();
+    result.norm += norm.total();
   }
-  return total;
+  return result;
 }
 
 ErrorSums storage_error(
@@ -116,13 +123,14 @@ HWY_AFTER_NAMESPACE();
 namespace mflux::kernels {
 namespace {
 
-HWY_EXPORT(dot);
+HWY_EXPORT(project);
 HWY_EXPORT(storage_error);
 
 }  // namespace
 
-double dot(std::span<const float> a, std::span<const float> b, uint64_t rows, uint64_t columns) {
-  return HWY_DYNAMIC_DISPATCH(dot)(a.data(), b.data(), rows, columns);
+Projection project(
+    std::span<const float> error, std::span<const float> delta, uint64_t rows, uint64_t columns) {
+  return HWY_DYNAMIC_DISPATCH(project)(error.data(), delta.data(), rows, columns);
 }
 
 ErrorSums storage_error(

@@ -12,8 +12,14 @@
 
 namespace mflux::kernels {
 
-// Sum of a[i] * b[i] over a [rows, columns] matrix. dot(a, a) is the squared norm.
-double dot(std::span<const float> a, std::span<const float> b, uint64_t rows, uint64_t columns);
+struct Projection {
+  double cross = 0;  // sum of error * delta
+  double norm = 0;   // sum of delta^2
+};
+
+// Both sums over a [rows, columns] matrix.
+Projection project(
+    std::span<const float> error, std::span<const float> delta, uint64_t rows, uint64_t columns);
 
 struct ErrorSums {
   double error_sq = 0;   // sum of (stored - exact)^2

@@ -129,35 +129,9 @@ Refusal refuse_shapes(const Module& module, const FileContext& file) {
   return {ProblemKind::shape_mismatch, message};
 }
 
-// What is the same for every tensor that holds numbers.
-std::optional<Refusal> check_values(const TensorInfo& info, const FileContext& file) {
-  if (info.bytes == 0) {
-    return Refusal{
-        ProblemKind::empty_tensor,
-        fmt::format("'{}' has shape {}: it holds nothing", info.name, shape_text(info))};
-  }
-  if (!is_float(info.spec.dtype)) {
-    return Refusal{
-        ProblemKind::bad_dtype,
-        fmt::format("'{}' has dtype {}, expected floats", info.name, dtype_name(info.spec.dtype))};
-  }
-  const auto data = file.bytes.subspan(info.offset, info.bytes);
-  if (all_finite(info.spec.dtype, data)) return std::nullopt;
-  return Refusal{
-      ProblemKind::non_finite, fmt::format("'{}' holds values that are not finite", info.name)};
-}
-
 Factor factor(const TensorInfo& info, const FileContext& file, uint64_t rows, uint64_t columns) {
   return {&info, file.bytes.subspan(info.offset, info.bytes), rows, columns};
 }
-
-// The alpha that counts for a pair, and where it is from.
-struct Alpha {
-  double value = 0;
-  AlphaSource source = AlphaSource::none;
-  bool rank_stabilized = false;
-  std::optional<Refusal> refusal = {};
-};
 
 Alpha alpha_from_tensor(const TensorInfo& info, const FileContext& file) {
   const auto data = file.bytes.subspan(info.offset, info.bytes);
@@ -179,26 +153,6 @@ Alpha alpha_from_tensor(const TensorInfo& info, const FileContext& file) {
             fmt::format("'{}' is {}, expected a finite number", info.name, *value)}};
   }
   return {.value = *value, .source = AlphaSource::tensor};
-}
-
-Alpha find_alpha(const Module& module, uint64_t rank, const FileContext& file, Notes& notes) {
-  if (const TensorInfo* info = module.find(Parameter::alpha)) return alpha_from_tensor(*info, file);
-  const auto first = file.metadata.find(module.place.component, module.place.name);
-  const auto second = file.sidecar.find(module.place.component, module.place.name);
-  if (!first && !second) return {.value = static_cast<double>(rank)};
-  const ModuleConfig& config = first ? *first : *second;
-  if (first && second && first->alpha != second->alpha) {
-    notes.add("adapter_config.json says another alpha than the metadata, which count", module.name);
-  }
-  if (config.rank && *config.rank != rank) {
-    notes.add(
-        fmt::format("the configuration says rank {}, the matrices have {}", *config.rank, rank),
-        module.name);
-  }
-  return {
-      .value = config.alpha,
-      .source = first ? AlphaSource::metadata : AlphaSource::adapter_config,
-      .rank_stabilized = config.rank_stabilized};
 }
 
 class Builder {
@@ -225,7 +179,7 @@ class Builder {
   void add_low_rank() {
     const TensorInfo& down = *module_.find(Parameter::down);
     const TensorInfo& up = *module_.find(Parameter::up);
-    if (refuse(check_values(down, file_)) || refuse(check_values(up, file_))) return;
+    if (refuse(check_values(down, file_.bytes)) || refuse(check_values(up, file_.bytes))) return;
     const std::optional<Pair> pair = pair_of(module_);
     if (!pair || !fits(*pair, file_.transposed, target_, file_.model)) {
       refuse(refuse_shapes(module_, file_));
@@ -265,7 +219,7 @@ class Builder {
   }
 
   void add_diff(const TensorInfo& info) {
-    if (refuse(check_values(info, file_))) return;
+    if (refuse(check_values(info, file_.bytes))) return;
     const Shape base = weight_shape();
     if (without_ones(info.spec.shape, 1) != without_ones(base, 1)) {
       refuse(Refusal{
@@ -284,7 +238,7 @@ class Builder {
   }
 
   void add_bias(const TensorInfo& info, double scale) {
-    if (refuse(check_values(info, file_))) return;
+    if (refuse(check_values(info, file_.bytes))) return;
     Target target = target_;
     target.inputs = 1;
     for (TargetRows& rows : target.rows) {
@@ -343,6 +297,49 @@ Fit fit_of(const Module& module, const BaseModel& model) {
   return {
       fits(*pair, false, *module.place.target, model),
       fits(*pair, true, *module.place.target, model)};
+}
+
+std::optional<uint64_t> rank_of(const Module& module, bool transposed) {
+  const std::optional<Pair> pair = pair_of(module);
+  if (!pair || !pair->has_rank(transposed)) return std::nullopt;
+  return pair->down_rank(transposed);
+}
+
+std::optional<Refusal> check_values(const TensorInfo& info, std::span<const std::byte> file) {
+  if (info.bytes == 0) {
+    return Refusal{
+        ProblemKind::empty_tensor,
+        fmt::format("'{}' has shape {}: it holds nothing", info.name, shape_text(info))};
+  }
+  if (!is_float(info.spec.dtype)) {
+    return Refusal{
+        ProblemKind::bad_dtype,
+        fmt::format("'{}' has dtype {}, expected floats", info.name, dtype_name(info.spec.dtype))};
+  }
+  const auto data = file.subspan(info.offset, info.bytes);
+  if (all_finite(info.spec.dtype, data)) return std::nullopt;
+  return Refusal{
+      ProblemKind::non_finite, fmt::format("'{}' holds values that are not finite", info.name)};
+}
+
+Alpha find_alpha(const Module& module, uint64_t rank, const FileContext& file, Notes& notes) {
+  if (const TensorInfo* info = module.find(Parameter::alpha)) return alpha_from_tensor(*info, file);
+  const auto first = file.metadata.find(module.place.component, module.place.name);
+  const auto second = file.sidecar.find(module.place.component, module.place.name);
+  if (!first && !second) return {.value = static_cast<double>(rank)};
+  const ModuleConfig& config = first ? *first : *second;
+  if (first && second && first->alpha != second->alpha) {
+    notes.add("adapter_config.json says another alpha than the metadata, which count", module.name);
+  }
+  if (config.rank && *config.rank != rank) {
+    notes.add(
+        fmt::format("the configuration says rank {}, the matrices have {}", *config.rank, rank),
+        module.name);
+  }
+  return {
+      .value = config.alpha,
+      .source = first ? AlphaSource::metadata : AlphaSource::adapter_config,
+      .rank_stabilized = config.rank_stabilized};
 }
 
 Built build(const Module& module, Algorithm algorithm, const FileContext& file, Notes& notes) {

@@ -31,6 +31,22 @@ struct Fit {
 };
 Fit fit_of(const Module& module, const BaseModel& model);
 
+// The rank of a pair if both matrices agree on one in this order; none too if they are no matrices.
+std::optional<uint64_t> rank_of(const Module& module, bool transposed);
+
+// What keeps the numbers of a tensor from being used: none there, no floats, not finite.
+std::optional<Refusal> check_values(
+    const safetensors::TensorInfo& info, std::span<const std::byte> file);
+
+// The alpha that counts for a pair, and where it is from.
+struct Alpha {
+  double value = 0;
+  AlphaSource source = AlphaSource::none;
+  bool rank_stabilized = false;
+  std::optional<Refusal> refusal = {};
+};
+Alpha find_alpha(const Module& module, uint64_t rank, const FileContext& file, Notes& notes);
+
 struct BuiltUpdate {
   Update update;
   std::vector<const safetensors::TensorInfo*> keys;  // that it uses

@@ -158,6 +158,48 @@ ParsedKey with_tensor_name(ParsedKey parsed) {
 
 }  // namespace
 
+std::string_view parameter_name(Parameter parameter) {
+  switch (parameter) {
+    case down:
+      return "A";
+    case up:
+      return "B";
+    case up_bias:
+      return "bias of B";
+    case alpha:
+      return "alpha";
+    case diff:
+      return "difference";
+    case bias_diff:
+      return "difference of a bias";
+    case core:
+      return "Tucker core";
+    case magnitude:
+      return "DoRA magnitude";
+    case weight:
+      return "new weight";
+    case bias:
+      return "new bias";
+    case shape:
+      return "new shape";
+    case rescale:
+      return "OFT rescale";
+    case on_input:
+      return "IA3 direction";
+    case loha:
+      return "LoHa factor";
+    case lokr:
+      return "LoKr factor";
+    case oft_blocks:
+      return "OFT blocks";
+    case oft_matrix:
+      return "OFT matrix";
+    case glora:
+      return "GLoRA factor";
+  }
+  return "";
+}
+
 std::optional<ParsedKey> parse_key(std::string_view key) {
   if (const auto parsed = parse_processor_key(key)) return parsed;
   for (const Ending& ending : kEndings) {

@@ -30,6 +30,8 @@ enum class Parameter : uint8_t {
   glora,
 };
 
+std::string_view parameter_name(Parameter parameter);  // for people: "A", "bias of B", "alpha"
+
 struct ParsedKey {
   std::string_view module;  // with its prefix, as the file spells it
   Parameter parameter = Parameter::down;

@@ -3,17 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "mflux/base/error.h"
 #include "mflux/lora/build.h"
+#include "mflux/lora/contents.h"
 #include "mflux/lora/family.h"
-#include "mflux/lora/grammar.h"
 #include "mflux/lora/module.h"
 #include "mflux/lora/names.h"
 
@@ -22,42 +20,37 @@ namespace {
 
 using safetensors::TensorInfo;
 
-Adapter open_adapter(const LoraSpec& spec) {
-  Adapter adapter{.file = MappedFile(spec.file)};
-  adapter.header = safetensors::read_header(File::open(spec.file));
-  if (adapter.header.file_bytes != adapter.file.bytes().size()) {
-    fail("{}: changed while it was read", spec.file.string());
-  }
-  adapter.path = spec.file;
-  adapter.scale = spec.scale;
-  return adapter;
-}
-
 class Loader {
  public:
-  Loader(const BaseModel& model, Names& names, Adapter& adapter, size_t index, Loaded& loaded)
+  Loader(const BaseModel& model, Names& names, Contents contents, double scale, Loaded& loaded)
       : model_(model),
         names_(names),
-        adapter_(adapter),
-        index_(index),
+        contents_(std::move(contents)),
+        index_(loaded.adapters.size()),
         loaded_(loaded),
-        path_(adapter.path.string()),
-        file_{.model = model, .bytes = adapter.file.bytes(), .scale = adapter.scale} {}
+        path_(contents_.path.string()),
+        file_{
+            .model = model,
+            .bytes = contents_.file.bytes(),
+            .scale = scale,
+            .metadata = std::move(contents_.metadata),
+            .sidecar = std::move(contents_.sidecar)} {}
 
   void run() {
-    for (const TensorInfo& info : adapter_.header.tensors) records_[info.name].key = info.name;
-    if (adapter_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
-    read_configs();
-    group_keys();
-    for (Module& module : modules_) module.place = names_.resolve(module.name);
-    find_dialect();
+    for (const TensorInfo& info : contents_.header.tensors) records_[info.name].key = info.name;
+    if (contents_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
+    for (std::string& message : contents_.bad_metadata) {
+      problem(ProblemKind::bad_metadata, "", std::move(message));
+    }
+    record_strays();
+    for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
     check_family();
     keep_applicable();
     choose_order();
     for (const auto& [module, algorithm] : applicable_) apply(*module, algorithm);
     note_overlaps();
     notes_.write(path_, loaded_.notes);
-    for (auto& [key, record] : records_) adapter_.keys.push_back(std::move(record));
+    finish();
   }
 
  private:
@@ -70,80 +63,38 @@ class Loader {
     problem(refusal.kind, module.name, std::move(refusal.message));
   }
 
-  void use_config(ParsedConfig parsed, std::string_view what, AdapterConfig& out) {
-    if (!parsed.error.empty()) {
-      problem(ProblemKind::bad_metadata, "", fmt::format("{} {}", what, parsed.error));
-    } else if (const auto method = parsed.config.changed_base(); !method.empty()) {
-      problem(
-          ProblemKind::bad_metadata,
-          "",
-          fmt::format(
-              "initialized with {}, so it belongs to a changed model; convert it with PEFT to a "
-              "plain LoRA",
-              method));
+  void record_strays() {
+    for (const StrayKey& key : contents_.ignored) {
+      records_[key.info->name].reason = key.why;
+      notes_.add(fmt::format("ignored: {}", key.why), key.info->name);
     }
-    out = std::move(parsed.config);
-  }
-
-  void read_configs() {
-    use_config(
-        metadata_config(adapter_.header.metadata),
-        "the metadata's LoRA configuration",
-        file_.metadata);
-    const std::filesystem::path sidecar = adapter_.path.parent_path() / "adapter_config.json";
-    if (!std::filesystem::exists(sidecar)) return;
-    use_config(parse_adapter_config(read_text(sidecar)), sidecar.string(), file_.sidecar);
-  }
-
-  void group_keys() {
-    std::map<std::string_view, size_t> positions;
-    for (const TensorInfo& info : adapter_.header.tensors) {
-      if (const auto why = ignored_because(info.name); !why.empty()) {
-        records_[info.name].reason = why;
-        notes_.add(fmt::format("ignored: {}", why), info.name);
-        continue;
-      }
-      const auto parsed = parse_key(info.name);
-      if (const auto why = refused_because(info.name); !why.empty() || !parsed) {
-        refuse_key(info, why);
-        continue;
-      }
-      const auto [position, is_new] = positions.emplace(parsed->module, modules_.size());
-      if (is_new) modules_.push_back({std::string(parsed->module), {}});
-      modules_[position->second].parts.push_back({parsed->parameter, &info});
-    }
+    for (const StrayKey& key : contents_.refused) refuse_key(*key.info, key.why);
   }
 
   void refuse_key(const TensorInfo& info, std::string_view why) {
-    std::string message = fmt::format("'{}' is no key of a LoRA that is known", info.name);
-    if (!why.empty()) {
-      message = fmt::format("'{}': {}", info.name, why);
-    } else if (const auto nearest = names_.nearest(names_.resolve(info.name)); !nearest.empty()) {
-      message += fmt::format("; nearest known name: {}", nearest);
-    }
+    std::string message =
+        why.empty()
+            ? fmt::format(
+                  "'{}' is no key of a LoRA that is known{}", info.name, explain_key(info.name))
+            : fmt::format("'{}': {}", info.name, why);
     records_[info.name].reason = message;
     problem(ProblemKind::unknown_key, info.name, std::move(message));
   }
 
-  void find_dialect() {
-    std::vector<std::string_view> dialects;
-    for (const Module& module : modules_) {
-      const std::string_view dialect = module.place.dialect;
-      const bool is_new = std::ranges::find(dialects, dialect) == dialects.end();
-      if (!dialect.empty() && is_new) dialects.push_back(dialect);
+  std::string explain_key(std::string_view key) {
+    for (size_t dot = key.rfind('.'); dot != key.npos && dot > 0; dot = key.rfind('.', dot - 1)) {
+      const Place place = names_.resolve(key.substr(0, dot));
+      if (place.target == nullptr) continue;
+      return fmt::format(
+          ": the layer {} is known, the ending '{}' is not", place.name, key.substr(dot));
     }
-    adapter_.dialect =
-        dialects.empty() ? "text encoder" : fmt::format("{}", fmt::join(dialects, " + "));
+    const std::string nearest = names_.nearest(names_.resolve(key));
+    return nearest.empty() ? "" : fmt::format("; nearest known name: {}", nearest);
   }
 
   void check_family() {
-    NameEvidence evidence;
-    for (const Module& module : modules_) {
-      if (module.place.component == "transformer") evidence.add(module.name);
-    }
-    const std::string_view said = metadata_family(adapter_.header.metadata);
-    const std::string_view family = said.empty() ? evidence.family() : said;
-    if (family.empty() && !modules_.empty()) {
+    const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
+    if (family.empty() && !contents_.modules.empty()) {
       loaded_.notes.push_back(
           fmt::format("{}: the file does not tell which model it was made for", path_));
     } else if (!family.empty() && family != model_.family) {
@@ -153,13 +104,13 @@ class Loader {
           fmt::format(
               "made for {}, as its {}; the model is {}",
               family_title(family),
-              said.empty() ? "layer names say" : "metadata say",
+              by_metadata ? "metadata say" : "layer names say",
               model_.title));
     }
   }
 
   void keep_applicable() {
-    for (const Module& module : modules_) {
+    for (const Module& module : contents_.modules) {
       if (module.place.target == nullptr) {
         refuse(module, explain_unknown(module));
         continue;
@@ -226,7 +177,6 @@ class Loader {
     }
     file_.mixed = as_stored > 0 && transposed > 0;
     file_.transposed = transposed > 0 && as_stored == 0;
-    adapter_.transposed = file_.transposed;
     if (file_.transposed) {
       loaded_.notes.push_back(fmt::format(
           "{}: {} layer(s) fit only with A and B transposed and none as stored: the whole file is "
@@ -241,7 +191,7 @@ class Loader {
     if (built.refusal) return refuse(module, std::move(*built.refusal));
     for (BuiltUpdate& part : built.updates) {
       for (const TensorInfo* info : part.keys) record_use(records_[info->name], part.update);
-      adapter_.updates.push_back(std::move(part.update));
+      updates_.push_back(std::move(part.update));
     }
   }
 
@@ -267,7 +217,7 @@ class Loader {
       const std::string* module;
     };
     std::map<std::string, std::vector<Rows>> by_tensor;
-    for (const Update& update : adapter_.updates) {
+    for (const Update& update : updates_) {
       if (!std::holds_alternative<LowRank>(update)) continue;
       for (const TargetRows& rows : target_of(update).rows) {
         by_tensor[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
@@ -283,16 +233,30 @@ class Loader {
     }
   }
 
+  void finish() {
+    std::vector<KeyRecord> keys;
+    for (auto& [key, record] : records_) keys.push_back(std::move(record));
+    loaded_.adapters.push_back(
+        {.file = std::move(contents_.file),
+         .header = std::move(contents_.header),
+         .path = std::move(contents_.path),
+         .dialect = dialect_of(contents_.modules),
+         .scale = file_.scale,
+         .transposed = file_.transposed,
+         .updates = std::move(updates_),
+         .keys = std::move(keys)});
+  }
+
   const BaseModel& model_;
   Names& names_;
-  Adapter& adapter_;
+  Contents contents_;
   size_t index_;
   Loaded& loaded_;
   std::string path_;
   FileContext file_;
   Notes notes_;
   std::map<std::string, KeyRecord> records_;
-  std::vector<Module> modules_;  // in file order
+  std::vector<Update> updates_;
   std::vector<std::pair<const Module*, Algorithm>> applicable_;
 };
 
@@ -305,9 +269,7 @@ Loaded load(std::span<const LoraSpec> specs, const BaseModel& model) {
     if (!std::isfinite(spec.scale)) {
       fail(ErrorKind::usage, "{}: scale {} is not finite", spec.file.string(), spec.scale);
     }
-    loaded.adapters.push_back(open_adapter(spec));
-    const size_t index = loaded.adapters.size() - 1;
-    Loader(model, names, loaded.adapters.back(), index, loaded).run();
+    Loader(model, names, open_contents(spec.file), spec.scale, loaded).run();
   }
   return loaded;
 }

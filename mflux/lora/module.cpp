@@ -35,21 +35,15 @@ constexpr std::array kSeveral = {
     Parameter::oft_blocks,
     Parameter::glora};
 
-Classified refuse(ProblemKind kind, std::string message) {
-  return {Algorithm::dense, Refusal{kind, std::move(message)}};
-}
-
 Classified unsupported(const Module& module, std::string_view what) {
-  return refuse(
-      ProblemKind::unsupported,
-      fmt::format(
-          "'{}': {} is not supported yet by this version ({})", module.name, what, module.keys()));
+  std::string message = fmt::format(
+      "'{}': {} is not supported yet by this version ({})", module.name, what, module.keys());
+  return {Algorithm::dense, Refusal{ProblemKind::unsupported, std::move(message)}, what};
 }
 
 Classified incomplete(const Module& module, std::string_view missing) {
-  return refuse(
-      ProblemKind::incomplete,
-      fmt::format("'{}' has only {}: {}", module.name, module.keys(), missing));
+  std::string message = fmt::format("'{}' has only {}: {}", module.name, module.keys(), missing);
+  return {Algorithm::dense, Refusal{ProblemKind::incomplete, std::move(message)}, "incomplete"};
 }
 
 std::optional<Refusal> find_duplicate(const Module& module) {
@@ -96,17 +90,19 @@ Classified classify(const Module& module) {
   if (has(Parameter::weight) || has(Parameter::bias)) {
     return unsupported(module, "replacing a tensor (set_weight)");
   }
-  if (auto duplicate = find_duplicate(module)) return {Algorithm::dense, std::move(duplicate)};
+  if (auto duplicate = find_duplicate(module)) {
+    return {Algorithm::dense, std::move(duplicate), "double"};
+  }
   if (has(Parameter::rescale)) return incomplete(module, "OFT's blocks are missing");
-  if (has_down && has_up) return {Algorithm::low_rank};
+  if (has_down && has_up) return {.algorithm = Algorithm::low_rank, .title = "LoRA"};
   if (has_up) return incomplete(module, "the matrix A (lora_A, lora_down) is missing");
   const bool has_leftover = has(Parameter::alpha) || has(Parameter::up_bias);
   if (has_down && (has_leftover || has(Parameter::diff))) {
     return incomplete(module, "the matrix B (lora_B, lora_up) is missing");
   }
-  if (has_down) return {Algorithm::full};
+  if (has_down) return {.algorithm = Algorithm::full, .title = "full matrix"};
   if (has_leftover) return incomplete(module, "the matrices A and B are missing");
-  return {Algorithm::dense};
+  return {.algorithm = Algorithm::dense, .title = "difference"};
 }
 
 }  // namespace mflux::lora

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "mflux/lora/adapter.h"
@@ -44,6 +45,7 @@ enum class Algorithm : uint8_t {
 struct Classified {
   Algorithm algorithm = Algorithm::dense;
   std::optional<Refusal> refusal = {};
+  std::string_view title = {};  // for people, of what is not supported too: "LoRA", "LoKr"
 };
 Classified classify(const Module& module);
 

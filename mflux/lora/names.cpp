@@ -152,7 +152,7 @@ Place Names::resolve(std::string_view module) const {
     place.target = find_flat(kTransformer, place.name);
   }
   if (place.target != nullptr) place.name = place.target->alias;
-  if (place.target != nullptr && place.name.find(".processor.") != std::string::npos) {
+  if (place.name.find(".processor.") != std::string::npos) {
     place.dialect = "XLabs";
   }
   return place;

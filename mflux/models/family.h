@@ -33,6 +33,7 @@ struct Family;  // the tables: tables.h, flux/*.cpp, qwen/*.cpp
 // none if unknown.
 const Family* find_family(std::string_view name);
 std::string_view family_name(const Family& family);   // "flux" or "qwen", whatever the variant
+std::string_view family_variant(const Family& family);  // its name in find_family()
 std::string_view family_title(const Family& family);  // for people: "FLUX.1", "Qwen-Image"
 
 // One component as found: its tensors in file order, whatever the naming. A packed matrix is one

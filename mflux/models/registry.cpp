@@ -285,6 +285,9 @@ const Family* find_family(std::string_view name) {
 std::string_view family_name(const Family& family) {
   return family.name;
 }
+std::string_view family_variant(const Family& family) {
+  return family.variant;
+}
 std::string_view family_title(const Family& family) {
   return family.title;
 }

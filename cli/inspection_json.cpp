@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include <nlohmann/json.hpp>
+
+#include "cli/inspection.h"
+
+namespace mflux::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json or_null(const std::string& text) {
+  return text.empty() ? Json() : Json(text);
+}
+
+Json to_json(const Receipt& receipt) {
+  Json loras = Json::array();
+  for (const LoraRecord& lora : receipt.loras) {
+    loras.push_back(
+        {{"file", lora.file.file},
+         {"scale", lora.scale},
+         {"layers", lora.layers},
+         {"kept", lora.kept}});
+  }
+  return {{"program_version", receipt.program_version}, {"loras", loras}};
+}
+
+Json to_json(const Inspection& found, const ModelReport& report) {
+  const models::Family* family = report.checkpoint.family;
+  Json folders = Json::object();
+  for (const FolderReport& folder : report.folders) folders[folder.name] = folder.files;
+  Json json = {
+      {"event", "model"},
+      {"path", found.path.string()},
+      {"bytes", found.bytes},
+      {"family", family == nullptr ? Json() : Json(models::family_name(*family))},
+      {"title", family == nullptr ? Json() : Json(models::family_title(*family))},
+      {"variant", or_null(report.variant)},
+      {"naming", family == nullptr ? Json() : Json(naming_name(report.checkpoint.naming))},
+      {"single_file", report.checkpoint.single_file},
+      {"saved_by", or_null(report.saved_by)},
+      {"unknown", or_null(report.unknown)},
+      {"missing", report.missing},
+      {"folders", folders},
+      {"receipt", report.receipt ? to_json(*report.receipt) : Json()}};
+  if (!report.receipt_problem.empty()) json["receipt_problem"] = report.receipt_problem;
+  return json;
+}
+
+Json to_json(const Component& component, const LogicalTensor& tensor) {
+  return {
+      {"event", "tensor"},
+      {"component", component.name},
+      {"name", tensor.name},
+      {"dtype", tensor.format ? "U32" : dtype_name(tensor.spec.dtype)},
+      {"shape", tensor.spec.shape},
+      {"quantization", tensor.format ? Json(to_string(*tensor.format)) : Json()},
+      {"file", component.folder.files[tensor.file].name}};
+}
+
+Json to_json(const ComponentReport& report) {
+  return {
+      {"event", "component"},
+      {"name", report.name},
+      {"of_family", report.of_family},
+      {"tensors", report.tensors},
+      {"parameters", report.parameters},
+      {"bytes", report.bytes},
+      {"dtypes", report.dtypes},
+      {"quantization", report.formats},
+      {"quantization_level", or_null(report.level)},
+      {"quantize_at_load", report.at_load},
+      {"blocks", report.blocks},
+      {"index", or_null(report.index)},
+      {"problem", or_null(report.problem)}};
+}
+
+void add_model(const Inspection& found, std::vector<std::string>& lines) {
+  const ModelReport& report = *found.model;
+  lines.push_back(to_json(found, report).dump());
+  for (const ComponentReport& component : report.components) {
+    Json json = to_json(component);
+    Json& shards = json["shards"] = Json::array();
+    for (const Component& opened : report.checkpoint.components) {
+      if (opened.name != component.name) continue;
+      for (const auto& file : opened.folder.files) {
+        shards.push_back({{"file", file.name}, {"bytes", file.header.file_bytes}});
+      }
+    }
+    lines.push_back(json.dump());
+  }
+  for (const Component& component : report.checkpoint.components) {
+    for (const LogicalTensor& tensor : component.tensors) {
+      lines.push_back(to_json(component, tensor).dump());
+    }
+  }
+}
+
+void add_lora(const Inspection& found, std::vector<std::string>& lines) {
+  const LoraReport& report = *found.lora;
+  const lora::Survey& survey = report.survey;
+  std::map<std::string, size_t> ranks;
+  std::map<std::string, size_t> dtypes;
+  for (const lora::SurveyedModule& module : survey.modules) {
+    if (module.rank != 0) ++ranks[std::to_string(module.rank)];
+  }
+  for (const auto& tensor : survey.tensors) ++dtypes[std::string(dtype_name(tensor.spec.dtype))];
+  const Json lora = {
+      {"event", "lora"},
+      {"path", found.path.string()},
+      {"bytes", found.bytes},
+      {"dialect", survey.dialect},
+      {"family", or_null(survey.family)},
+      {"family_by",
+       survey.family.empty() ? Json() : Json(survey.by_metadata ? "metadata" : "names")},
+      {"trainer", or_null(report.trainer)},
+      {"transposed", survey.transposed},
+      {"tensors", survey.tensors.size()},
+      {"modules", survey.modules.size()},
+      {"dtypes", dtypes},
+      {"keys", survey.keys},
+      {"ignored", survey.ignored},
+      {"ranks", ranks},
+      {"model", or_null(report.model)},
+      {"notes", report.notes},
+      {"metadata", survey.metadata}};
+  lines.push_back(lora.dump());
+  for (const lora::SurveyedModule& module : survey.modules) {
+    const bool pair = module.rank != 0;
+    const Json json = {
+        {"event", "module"},
+        {"name", module.name},
+        {"component", module.component},
+        {"layer", module.layer},
+        {"algorithm", module.algorithm},
+        {"rank", pair ? Json(module.rank) : Json()},
+        {"alpha", pair ? Json(module.alpha) : Json()},
+        {"alpha_source", pair ? Json(lora::alpha_source_name(module.alpha_source)) : Json()}};
+    lines.push_back(json.dump());
+  }
+  for (const ComponentCoverage& component : report.components) {
+    const Json json = {
+        {"event", "component coverage"},
+        {"component", component.component},
+        {"hit", component.hit},
+        {"of", component.of}};
+    lines.push_back(json.dump());
+  }
+  for (const LayerCoverage& layer : report.layers) {
+    const Json json = {
+        {"event", "coverage"},
+        {"component", layer.component},
+        {"layer", layer.layer},
+        {"hit", layer.hit},
+        {"of", report.model.empty() ? Json() : Json(layer.of)},
+        {"blocks", layer.blocks}};
+    lines.push_back(json.dump());
+  }
+  for (const lora::Problem& problem : report.problems) {
+    const Json json = {
+        {"event", "problem"},
+        {"kind", lora::problem_name(problem.kind)},
+        {"module", or_null(problem.module)},
+        {"message", problem.message}};
+    lines.push_back(json.dump());
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> json_lines(const Inspection& found) {
+  std::vector<std::string> lines;
+  if (found.model) add_model(found, lines);
+  if (found.lora) add_lora(found, lines);
+  return lines;
+}
+
+}  // namespace mflux::cli

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/inspect.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "mflux/base/error.h"
+#include "mflux/base/file.h"
+#include "mflux/hub/hub.h"
+#include "mflux/lora/contents.h"
+#include "mflux/lora_base.h"
+
+namespace mflux {
+namespace fs = std::filesystem;
+namespace {
+
+using lora::Loaded;
+using lora::Survey;
+
+fs::path resolve(const std::string& name) {
+  std::error_code error;
+  if (fs::exists(name, error)) return name;
+  return name.find(':') == std::string::npos ? hub::resolve_model(name) : hub::resolve_lora(name);
+}
+
+std::vector<fs::path> safetensors_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  }
+  return files;
+}
+
+// The LoRA that `path` is or, as the only one of its kind, holds.
+std::optional<fs::path> find_lora(const fs::path& path) {
+  const std::vector<fs::path> files =
+      fs::is_directory(path) ? safetensors_in(path) : std::vector<fs::path>{path};
+  if (files.size() != 1) return std::nullopt;
+  const safetensors::Header header = safetensors::read_header(File::open(files.front()));
+  if (!lora::looks_like_lora(header)) return std::nullopt;
+  return files.front();
+}
+
+// ---- models
+
+// Some models have a single file beside the folders, so that alone tells nothing.
+bool is_component_folder(const fs::path& path) {
+  if (!fs::is_directory(path) || safetensors_in(path).empty()) return false;
+  return std::none_of(
+      fs::directory_iterator(path), fs::directory_iterator(), [](const fs::directory_entry& entry) {
+        return entry.is_directory() && !safetensors_in(entry.path()).empty();
+      });
+}
+
+// A component's folder by itself is looked at as a model that has nothing else.
+Checkpoint open_any(const fs::path& path) {
+  if (!is_component_folder(path)) return open_tensors(path);
+  const fs::path folder = fs::canonical(path);
+  Checkpoint model;
+  model.path = folder.parent_path();
+  model.components.push_back(open_component(folder.parent_path(), folder.filename().string()));
+  return model;
+}
+
+std::string saved_by(const Checkpoint& model) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kPrograms = {
+      {{"mflux_cpp_version", "mflux.cpp"}, {"mflux_version", "mflux"}}};
+  for (const auto& [key, program] : kPrograms) {
+    for (const Component& component : model.components) {
+      const std::string_view version = component.folder.metadata(key);
+      if (!version.empty()) return fmt::format("{} {}", program, version);
+    }
+  }
+  return "";
+}
+
+ComponentReport describe(const Component& component) {
+  ComponentReport report{.name = component.name, .index = component.folder.index_name};
+  report.tensors = component.tensors.size();
+  for (const LogicalTensor& tensor : component.tensors) {
+    report.parameters += tensor.spec.elements();
+    if (tensor.format) ++report.formats[to_string(*tensor.format)];
+  }
+  for (const safetensors::StoredTensor& tensor : component.folder.tensors) {
+    report.bytes += tensor.info.bytes;
+    ++report.dtypes[std::string(dtype_name(tensor.info.spec.dtype))];
+  }
+  report.level = component.folder.metadata("quantization_level");
+  // Python's mflux says the same level in every component, whether anything in it is packed or not.
+  report.at_load = component.folder.metadata("mflux_cpp_quantized") == "at load";
+  return report;
+}
+
+// What the family's tables make of a component.
+std::map<std::string, Shape> read_by_tables(
+    const Checkpoint& model, const Component& component, ComponentReport& report) {
+  try {
+    return models::canonical_shapes(*model.family, component.source, model.naming);
+  } catch (const Error& error) {
+    report.problem = error.what();
+    return {};
+  }
+}
+
+void count_blocks(const std::map<std::string, Shape>& shapes, ComponentReport& report) {
+  std::map<std::string, std::set<uint64_t>> blocks;
+  for (const auto& [tensor, shape] : shapes) {
+    const BlockName name = block_name(tensor);
+    if (!name.block) continue;
+    blocks[name.pattern.substr(0, name.pattern.find(".{}"))].insert(*name.block);
+  }
+  for (const auto& [name, numbers] : blocks) report.blocks[name] = numbers.size();
+}
+
+// Of FLUX.1 the transformer's inputs tell; the other families tell by themselves.
+std::string variant_of(const models::Family& family, const std::map<std::string, Shape>& shapes) {
+  constexpr uint64_t kLatent = 64;  // columns of a text-to-image model's input
+  if (models::family_name(family) != "flux") {
+    return std::string(models::family_variant(family));
+  }
+  const auto input = shapes.find("x_embedder.weight");
+  if (input == shapes.end() || input->second.size() != 2) return "";
+  const uint64_t columns = input->second[1];
+  if (columns == 6 * kLatent) return "Fill";
+  if (columns == 2 * kLatent) return "Canny or Depth";
+  const bool guided = shapes.contains("time_text_embed.guidance_embedder.linear_1.weight");
+  return guided ? "dev" : "schnell";
+}
+
+void read_receipt(const fs::path& path, ModelReport& report) {
+  if (!fs::is_regular_file(path / "bake.json")) return;
+  const std::string file = (path / "bake.json").string();
+  try {
+    report.receipt = parse_receipt(read_text(file), file);
+  } catch (const Error& error) {
+    report.receipt_problem = error.what();
+  }
+}
+
+void list_folders(const Checkpoint& model, ModelReport& report) {
+  for (const std::string& name : models::weight_components(*model.family)) {
+    const bool found =
+        std::ranges::find(model.components, name, &Component::name) != model.components.end();
+    if (!found) report.missing.push_back(name);
+  }
+  for (const std::string& name : models::copied_folders(*model.family)) {
+    FolderReport folder{.name = name};
+    if (fs::is_directory(model.path / name)) {
+      folder.files = static_cast<size_t>(std::ranges::count_if(
+          fs::recursive_directory_iterator(model.path / name),
+          [](const fs::directory_entry& entry) { return entry.is_regular_file(); }));
+    }
+    report.folders.push_back(std::move(folder));
+  }
+}
+
+ModelReport inspect_model(const fs::path& path, const InspectOptions& options) {
+  ModelReport report;
+  Checkpoint& model = report.checkpoint;
+  model = open_any(path);
+  report.saved_by = saved_by(model);
+  std::map<std::string, ComponentReport> strangers;
+  for (const Component& component : model.components) {
+    ComponentReport& stranger = strangers[component.name] = describe(component);
+    stranger.of_family = false;
+  }
+  try {
+    identify(model, options.base_model);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::usage) throw;
+    report.unknown = error.what();
+  }
+  for (const Component& component : model.components) {
+    ComponentReport found = describe(component);
+    strangers.erase(model.single_file ? "" : component.name);
+    if (model.family != nullptr) {
+      const std::map<std::string, Shape> shapes = read_by_tables(model, component, found);
+      count_blocks(shapes, found);
+      if (component.name == "transformer") report.variant = variant_of(*model.family, shapes);
+    }
+    report.components.push_back(std::move(found));
+  }
+  for (auto& [name, stranger] : strangers) report.components.push_back(std::move(stranger));
+  if (model.family != nullptr && !model.single_file) list_folders(model, report);
+  if (fs::is_directory(path)) read_receipt(path, report);
+  return report;
+}
+
+// ---- LoRAs
+
+std::string trainer_of(const safetensors::Metadata& metadata) {
+  const auto value = [&](const std::string& key) -> std::string {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? "" : found->second;
+  };
+  if (const std::string software = value("software"); !software.empty()) {
+    const nlohmann::json json = nlohmann::json::parse(software, nullptr, false);
+    if (!json.is_object()) return software;
+    if (json.contains("name") && json["name"].is_string()) return json["name"];
+  }
+  if (metadata.contains("ot_revision") || metadata.contains("ot_branch")) return "OneTrainer";
+  const std::string network = value("ss_network_module");
+  if (metadata.contains("ss_sd_scripts_commit_hash")) {
+    return network.empty() ? "kohya's scripts" : fmt::format("kohya's scripts ({})", network);
+  }
+  if (!network.empty()) return network;
+  return metadata.contains("lora_adapter_metadata") ? "diffusers / PEFT" : "";
+}
+
+class Coverage {
+ public:
+  // Counts a layer that is hit; `tensor` without ".weight".
+  void hit(const std::string& component, std::string_view tensor) {
+    Row& row = row_of(component, tensor);
+    ++row.coverage.hit;
+    if (const auto block = block_name(tensor).block) row.blocks.insert(*block);
+  }
+
+  // Counts a layer of the model, if some layer of its kind is hit.
+  void have(const std::string& component, std::string_view tensor) {
+    const auto found = rows_.find({component, block_name(tensor).pattern});
+    if (found != rows_.end()) ++found->second.coverage.of;
+  }
+
+  std::vector<LayerCoverage> list() && {
+    std::vector<LayerCoverage> layers;
+    for (auto& [key, row] : rows_) {
+      row.coverage.blocks.assign(row.blocks.begin(), row.blocks.end());
+      layers.push_back(std::move(row.coverage));
+    }
+    return layers;
+  }
+
+ private:
+  struct Row {
+    LayerCoverage coverage = {};
+    std::set<uint64_t> blocks = {};
+  };
+
+  Row& row_of(const std::string& component, std::string_view tensor) {
+    const std::string pattern = block_name(tensor).pattern;
+    Row& row = rows_[{component, pattern}];
+    row.coverage.component = component;
+    row.coverage.layer = pattern;
+    return row;
+  }
+
+  std::map<std::pair<std::string, std::string>, Row> rows_;
+};
+
+std::string_view layer_of(std::string_view tensor) {
+  constexpr std::string_view kWeight = ".weight";
+  if (tensor.ends_with(kWeight)) tensor.remove_suffix(kWeight.size());
+  return tensor;
+}
+
+using Tensors = std::set<std::pair<std::string, std::string>>;  // component, tensor
+
+Tensors tensors_hit(const Loaded& loaded) {
+  Tensors hit;
+  for (const lora::Adapter& adapter : loaded.adapters) {
+    for (const lora::Update& update : adapter.updates) {
+      for (const lora::TargetRows& rows : lora::target_of(update).rows) {
+        hit.emplace(rows.component, rows.tensor);
+      }
+    }
+  }
+  return hit;
+}
+
+std::vector<ComponentCoverage> cover_components(const lora::BaseModel& base, const Tensors& hit) {
+  std::map<std::string, Tensors> all;
+  for (const lora::Target& target : base.targets) {
+    for (const lora::TargetRows& rows : target.rows) {
+      all[rows.component].emplace(rows.component, rows.tensor);
+    }
+  }
+  std::vector<ComponentCoverage> components;
+  for (const auto& [name, tensors] : all) {
+    const auto count =
+        std::ranges::count_if(tensors, [&](const auto& t) { return hit.contains(t); });
+    components.push_back({name, static_cast<size_t>(count), tensors.size()});
+  }
+  return components;
+}
+
+void try_on(const fs::path& path, const InspectOptions& options, LoraReport& report) {
+  const Checkpoint model = open_checkpoint(hub::resolve_model(*options.model), options.base_model);
+  const lora::BaseModel base = lora_base(model);
+  Loaded loaded = lora::load(std::vector<lora::LoraSpec>{{.file = path}}, base);
+  report.model = base.title;
+  const Tensors hit = tensors_hit(loaded);
+  report.components = cover_components(base, hit);
+  Coverage coverage;
+  for (const auto& [component, tensor] : hit) coverage.hit(component, layer_of(tensor));
+  for (const auto& [component, tensors] : base.components) {
+    for (const auto& [tensor, shape] : tensors) coverage.have(component, layer_of(tensor));
+  }
+  report.layers = std::move(coverage).list();
+  report.problems = std::move(loaded.problems);
+  report.notes = std::move(loaded.notes);
+}
+
+LoraReport inspect_lora(const fs::path& path, const InspectOptions& options) {
+  LoraReport report{.survey = lora::survey(path)};
+  report.trainer = trainer_of(report.survey.metadata);
+  if (options.model) {
+    try_on(path, options, report);
+    return report;
+  }
+  Coverage coverage;
+  for (const lora::SurveyedModule& module : report.survey.modules) {
+    coverage.hit(module.component, module.layer);
+  }
+  report.layers = std::move(coverage).list();
+  report.problems = report.survey.problems;
+  return report;
+}
+
+}  // namespace
+
+BlockName block_name(std::string_view name) {
+  constexpr std::array<std::string_view, 4> kWords = {"blocks", "block", "layers", "layer"};
+  for (size_t begin = 1; begin < name.size(); ++begin) {
+    const bool separated = name[begin - 1] == '.' || name[begin - 1] == '_';
+    const std::string_view before = name.substr(0, begin - 1);
+    const auto ends = [&](std::string_view word) { return before.ends_with(word); };
+    if (!separated || std::ranges::none_of(kWords, ends)) continue;
+    const std::string_view rest = name.substr(begin);
+    uint64_t number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc()) continue;
+    const auto digits = static_cast<size_t>(end - rest.data());
+    return {fmt::format("{}{{}}{}", name.substr(0, begin), rest.substr(digits)), number};
+  }
+  return {std::string(name), std::nullopt};
+}
+
+Inspection inspect(const InspectOptions& options) {
+  try {
+    Inspection found{.path = resolve(options.path)};
+    if (const auto lora = find_lora(found.path)) {
+      found.lora = inspect_lora(*lora, options);
+      found.bytes = fs::file_size(*lora);
+      return found;
+    }
+    if (options.model) {
+      fail(
+          ErrorKind::usage,
+          "{}: is no LoRA; --model tells on which model a LoRA is tried",
+          found.path.string());
+    }
+    found.model = inspect_model(found.path, options);
+    for (const Component& component : found.model->checkpoint.components) {
+      for (const auto& file : component.folder.files) found.bytes += file.header.file_bytes;
+    }
+    return found;
+  } catch (const fs::filesystem_error& error) {
+    fail("{}", error.what());
+  }
+}
+
+}  // namespace mflux

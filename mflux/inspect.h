@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// What is this: a model, a part of one, or a LoRA? Read from headers; of a LoRA every value too.
+//
+//   const Inspection found = inspect({.path = "style.safetensors", .model = "FLUX.1-dev"});
+//   if (found.lora) ...
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mflux/checkpoint.h"
+#include "mflux/lora/survey.h"
+#include "mflux/receipt.h"
+
+namespace mflux {
+
+struct InspectOptions {
+  std::string path = {};                       // file, folder or name; see hub/hub.h
+  std::optional<std::string> base_model = {};  // family, where the files cannot tell
+  std::optional<std::string> model = {};       // for a LoRA: on which model it is tried
+};
+
+struct ComponentReport {
+  std::string name = {};  // folder
+  bool of_family = true;  // else the family has no such component, and nothing reads it
+  std::map<std::string, size_t> blocks = {};   // "transformer_blocks" -> how many
+  size_t tensors = 0;                          // a packed matrix is one
+  uint64_t parameters = 0;                     // unpacked
+  uint64_t bytes = 0;                          // of tensor data
+  std::map<std::string, size_t> dtypes = {};   // of the stored tensors: "BF16" -> how many
+  std::map<std::string, size_t> formats = {};  // of packed matrices: "8-bit affine, group 64"
+  std::string level = {};                      // quantization_level of the metadata; "" if none
+  bool at_load = false;                        // full precision on disk, to be quantized to `level`
+  std::string index = {};                      // file name; "" where there is none
+  std::string problem = {};                    // what keeps the family's tables from reading it
+};
+
+struct FolderReport {
+  std::string name = {};
+  size_t files = 0;  // 0: not there
+};
+
+struct ModelReport {
+  Checkpoint checkpoint = {};  // `family` is null if it is no model this program knows
+  std::string unknown = {};    // why that is
+  std::string variant = {};    // "dev", "schnell", ...; "" if nothing tells
+  std::string saved_by = {};   // "mflux 0.24.0", "mflux.cpp 0.1.0"; "" if the metadata do not say
+  // In the family's order, then those that it does not have.
+  std::vector<ComponentReport> components = {};
+  std::vector<std::string> missing = {};   // the family's components without a folder
+  std::vector<FolderReport> folders = {};  // tokenizers, scheduler
+  std::optional<Receipt> receipt = {};     // bake.json
+  std::string receipt_problem = {};        // why there is none although the file is there
+};
+
+// Layers whose names differ only in the number of their block.
+struct LayerCoverage {
+  std::string component = {};
+  std::string layer = {};             // "transformer_blocks.{}.attn.to_q"
+  std::vector<uint64_t> blocks = {};  // ascending; of those that are hit
+  size_t hit = 0;
+  size_t of = 0;  // how many the model has; 0 without a model
+};
+
+struct ComponentCoverage {
+  std::string component = {};
+  size_t hit = 0;  // weights that the LoRA changes
+  size_t of = 0;   // weights that a LoRA may address
+};
+
+struct LoraReport {
+  lora::Survey survey = {};
+  std::string trainer = {};                        // "" if the metadata do not say
+  std::string model = {};                          // title of the model it was tried on; "" without
+  std::vector<ComponentCoverage> components = {};  // with a model
+  std::vector<LayerCoverage> layers = {};          // with a model its layers, else the file's
+  std::vector<lora::Problem> problems = {};
+  std::vector<std::string> notes = {};
+};
+
+struct Inspection {
+  std::filesystem::path path = {};
+  uint64_t bytes = 0;  // of the safetensors files
+  std::optional<ModelReport> model = {};
+  std::optional<LoraReport> lora = {};  // one of the two is set
+};
+
+// Throws Error if there is nothing to look at or a file is malformed. What is merely unknown or
+// does not fit is in the report.
+Inspection inspect(const InspectOptions& options);
+
+// "a.blocks.3.b" -> "a.blocks.{}.b" and 3; a name without a block number stays.
+struct BlockName {
+  std::string pattern = {};
+  std::optional<uint64_t> block = {};
+};
+BlockName block_name(std::string_view name);
+
+}  // namespace mflux

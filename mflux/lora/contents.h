@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// A LoRA file taken apart, before any model is looked at: its modules, its configuration, and what
+// its names and metadata say about where it came from.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/base/file.h"
+#include "mflux/lora/adapter_config.h"
+#include "mflux/lora/module.h"
+#include "mflux/safetensors/header.h"
+
+namespace mflux::lora {
+
+// A key that is part of no module.
+struct StrayKey {
+  const safetensors::TensorInfo* info = nullptr;
+  std::string_view why;  // "": nothing is known about it
+};
+
+struct Contents {
+  std::filesystem::path path;
+  MappedFile file;
+  safetensors::Header header = {};
+  std::vector<Module> modules = {};    // in file order, their places not resolved
+  std::vector<StrayKey> ignored = {};  // no weight change: left out with a word
+  std::vector<StrayKey> refused = {};
+  AdapterConfig metadata = {};
+  AdapterConfig sidecar = {};                  // adapter_config.json beside the file
+  std::vector<std::string> bad_metadata = {};  // what is wrong with the two
+};
+
+// Throws Error for a file that cannot be read or is no well-formed safetensors file.
+Contents open_contents(const std::filesystem::path& path);
+
+// Do the keys look like a LoRA's rather than a model's.
+bool looks_like_lora(const safetensors::Header& header);
+
+// "kohya", "diffusers + ComfyUI": whose prefixes the resolved modules have.
+std::string dialect_of(std::span<const Module> modules);
+
+// The model that a file was made for: its family ("" if nothing tells) and whether the metadata or
+// the names of its resolved modules say so.
+struct MadeFor {
+  std::string_view family;
+  bool by_metadata = false;
+};
+MadeFor made_for(const safetensors::Metadata& metadata, std::span<const Module> modules);
+
+}  // namespace mflux::lora

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/lora/survey.h"
+
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "mflux/lora/build.h"
+#include "mflux/lora/contents.h"
+#include "mflux/lora/names.h"
+
+namespace mflux::lora {
+namespace {
+
+class Surveyor {
+ public:
+  explicit Surveyor(const std::filesystem::path& path)
+      : names_(no_model_), contents_(open_contents(path)), path_(path.string()) {}
+
+  Survey run() {
+    if (contents_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
+    for (const std::string& message : contents_.bad_metadata) {
+      problem(ProblemKind::bad_metadata, "", message);
+    }
+    for (const StrayKey& key : contents_.ignored) survey_.ignored.push_back(key.info->name);
+    for (const StrayKey& key : contents_.refused) add_refused(key);
+    for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
+    survey_.dialect = dialect_of(contents_.modules);
+    const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
+    survey_.family = family;
+    survey_.by_metadata = by_metadata;
+    choose_order();
+    for (const Module& module : contents_.modules) add(module);
+    survey_.tensors = std::move(contents_.header.tensors);
+    survey_.metadata = std::move(contents_.header.metadata);
+    return std::move(survey_);
+  }
+
+ private:
+  void problem(ProblemKind kind, const std::string& module, std::string message) {
+    survey_.problems.push_back({0, kind, path_, module, std::move(message)});
+  }
+
+  void add_refused(const StrayKey& key) {
+    ++survey_.keys["not understood"];
+    const std::string& name = key.info->name;
+    problem(
+        ProblemKind::unknown_key,
+        name,
+        key.why.empty() ? fmt::format("'{}' is no key of a LoRA that is known", name)
+                        : fmt::format("'{}': {}", name, key.why));
+  }
+
+  static bool is_pair(const Module& module) {
+    return module.find(Parameter::down) != nullptr && module.find(Parameter::up) != nullptr;
+  }
+
+  // Without a model only the ranks can tell.
+  void choose_order() {
+    bool as_stored = false;
+    bool transposed = false;
+    for (const Module& module : contents_.modules) {
+      if (!is_pair(module)) continue;
+      const bool fits = rank_of(module, false).has_value();
+      as_stored = as_stored || fits;
+      transposed = transposed || (!fits && rank_of(module, true).has_value());
+    }
+    survey_.transposed = transposed && !as_stored;
+  }
+
+  void add(const Module& module) {
+    Classified classified = classify(module);
+    SurveyedModule surveyed{
+        .name = module.name,
+        .component = module.place.component,
+        .layer = module.place.name,
+        .algorithm = std::string(classified.title)};
+    if (classified.refusal) {
+      problem(classified.refusal->kind, module.name, std::move(classified.refusal->message));
+    }
+    for (const Part& part : module.parts) {
+      ++survey_.keys[std::string(parameter_name(part.parameter))];
+      check(module, part);
+    }
+    if (is_pair(module)) add_pair(module, surveyed);
+    survey_.modules.push_back(std::move(surveyed));
+  }
+
+  // Every tensor but an alpha, which may be an integer, and a shape.
+  void check(const Module& module, const Part& part) {
+    if (part.parameter == Parameter::alpha || part.parameter == Parameter::shape) return;
+    if (auto refusal = check_values(*part.info, contents_.file.bytes())) {
+      problem(refusal->kind, module.name, std::move(refusal->message));
+    }
+  }
+
+  void add_pair(const Module& module, SurveyedModule& surveyed) {
+    const std::optional<uint64_t> rank = rank_of(module, survey_.transposed);
+    if (!rank) {
+      const Shape& down = module.find(Parameter::down)->spec.shape;
+      const Shape& up = module.find(Parameter::up)->spec.shape;
+      problem(
+          ProblemKind::rank_mismatch,
+          module.name,
+          fmt::format(
+              "'{}': A {} and B {} have no common rank",
+              module.name,
+              to_string(down),
+              to_string(up)));
+      return;
+    }
+    surveyed.rank = *rank;
+    const FileContext file{
+        .model = no_model_,
+        .bytes = contents_.file.bytes(),
+        .metadata = contents_.metadata,
+        .sidecar = contents_.sidecar};
+    Alpha alpha = find_alpha(module, *rank, file, notes_);
+    if (alpha.refusal) {
+      problem(alpha.refusal->kind, module.name, std::move(alpha.refusal->message));
+    }
+    surveyed.alpha = alpha.value;
+    surveyed.alpha_source = alpha.source;
+  }
+
+  const BaseModel no_model_ = {};
+  Names names_;
+  Contents contents_;
+  std::string path_;
+  Notes notes_;
+  Survey survey_;
+};
+
+}  // namespace
+
+Survey survey(const std::filesystem::path& file) {
+  return Surveyor(file).run();
+}
+
+}  // namespace mflux::lora

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// What a LoRA file says about itself, without a model to apply it to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mflux/lora/adapter.h"
+#include "mflux/safetensors/header.h"
+
+namespace mflux::lora {
+
+struct SurveyedModule {
+  std::string name;       // as the file spells it
+  std::string component;  // that its prefix says
+  std::string layer;      // the name without prefixes
+  std::string algorithm;  // "LoRA", "LoKr", "difference", ..., "incomplete"
+  uint64_t rank = 0;      // 0: not a pair of matrices that fit each other
+  double alpha = 0;       // of a pair
+  AlphaSource alpha_source = AlphaSource::none;
+};
+
+struct Survey {
+  std::string dialect = {};
+  std::string family = {};   // "flux", "qwen", another model's name; "" if nothing tells
+  bool by_metadata = false;  // the metadata say so, else the names
+  bool transposed = false;   // every pair that can tell is stored in the other order
+  std::vector<SurveyedModule> modules = {};  // in file order
+  std::map<std::string, size_t> keys = {};   // tensors by what they are: "A", "alpha", ...
+  std::vector<std::string> ignored = {};     // keys that are no weight change
+  std::vector<safetensors::TensorInfo> tensors = {};
+  safetensors::Metadata metadata = {};
+  std::vector<Problem> problems = {};
+};
+
+// Throws Error for a file that cannot be read or is no well-formed safetensors file.
+Survey survey(const std::filesystem::path& file);
+
+}  // namespace mflux::lora
