@@ -15,6 +15,11 @@ namespace mflux {
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
   size_t piece = 0;  // index into tensor->mapped.pieces
+  // Down factors of the LoRAs in the order of tensor->deltas, as kernels::pack_down() lays them out; they serve all
+  // rows. There from the tensor's first tile to its last.
+  std::vector<std::vector<float>> down = {};
+
+  void read_factors(uint64_t columns);
 };
 
 struct Tile {
@@ -23,7 +28,7 @@ struct Tile {
   uint64_t first_row = 0;
   uint64_t rows = 0;
   uint64_t columns = 0;
-  const std::vector<TileUse>* uses = nullptr;
+  std::vector<TileUse>* uses = nullptr;
   // Filled by the reader.
   std::vector<std::byte> weight = {};
   std::vector<std::byte> scales = {};
