@@ -82,11 +82,11 @@ class Pass {
             tbb::make_filter<Tile*, Tile*>(
                 tbb::filter_mode::parallel,
                 [this](Tile* tile) {
-                  compute_tile(*tile, sink_);
+                  compute_tile(*tile);
                   return tile;
                 }) &
             tbb::make_filter<Tile*, void>(
-                tbb::filter_mode::serial_in_order, [this](Tile* tile) { account(*tile); }));
+                tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
     for (const Component& component : model_.components) {
       for (const auto& file : component.folder.files) {
         result_.input_hashes[(std::filesystem::path(component.name) / file.name).string()] =
@@ -179,8 +179,13 @@ class Pass {
     return tile;
   }
 
-  // In the order of reading, so that sums come out the same with any number of threads.
-  void account(Tile& tile) {
+  // In the order of reading, so that sums come out the same with any number of threads. Writes here too: two threads
+  // that write to one file wait for each other in the kernel.
+  void finish(Tile& tile) {
+    for (size_t i = 0; i < tile.output_count; ++i) {
+      const TileOutput& output = tile.outputs[i];
+      sink_.write(*output.part, output.offset, output.data);
+    }
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
     if (tile.first_row + tile.rows >= tile.source->spec.rows()) {
       for (TileUse& use : *tile.uses) {

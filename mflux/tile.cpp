@@ -29,7 +29,6 @@ std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
 struct Scratch {
   std::vector<float> raw, exact, stored, error, up, product;
   std::vector<std::vector<float>> delta;  // per LoRA, of the block
-  std::vector<std::byte> weight, scales, biases;
 };
 
 // The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and
@@ -55,7 +54,7 @@ UseRows rows_in_tile(const Tile& tile, const models::Piece& piece) {
 
 class UseComputation {
  public:
-  UseComputation(const Tile& tile, const TileUse& use, Scratch& scratch)
+  UseComputation(Tile& tile, const TileUse& use, Scratch& scratch)
       : tile_(tile),
         tensor_(*use.tensor),
         piece_(use.tensor->mapped.pieces[use.piece]),
@@ -67,47 +66,47 @@ class UseComputation {
 
   bool empty() const { return rows_.count == 0; }
 
-  BakeSums run(Sink& sink) {
+  BakeSums run() {
     if (tensor_.copied) {
-      copy(sink);
+      copy();
       return {};
     }
-    resized(scratch_.weight, rows_.count * tensor_.weight.row_bytes);
-    if (tensor_.scales) resized(scratch_.scales, rows_.count * tensor_.scales->row_bytes);
-    if (tensor_.biases) resized(scratch_.biases, rows_.count * tensor_.biases->row_bytes);
+    weight_ = add_buffer(tensor_.weight);
+    if (tensor_.scales) scales_ = add_buffer(*tensor_.scales);
+    if (tensor_.biases) biases_ = add_buffer(*tensor_.biases);
     const uint64_t block = std::max<uint64_t>(1, kBlockElements / std::max<uint64_t>(1, columns_));
     for (uint64_t begin = 0; begin < rows_.count; begin += block) {
       compute_block(begin, std::min(block, rows_.count - begin));
     }
-    emit(sink, tensor_.weight, tensor_.weight.row_bytes, scratch_.weight);
-    if (tensor_.scales) emit(sink, *tensor_.scales, tensor_.scales->row_bytes, scratch_.scales);
-    if (tensor_.biases) emit(sink, *tensor_.biases, tensor_.biases->row_bytes, scratch_.biases);
     return std::move(sums_);
   }
 
  private:
   std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
 
-  void copy(Sink& sink) const {
-    const auto part =
-        [&](const PlannedPart& planned, uint64_t row_bytes, std::span<const std::byte> source) {
-          sink.write(
-              planned,
-              planned.offset + rows_.output_begin * row_bytes,
-              source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
-        };
-    part(tensor_.weight, tensor_.weight.row_bytes, tile_.weight);
-    if (tensor_.scales) part(*tensor_.scales, tensor_.scales->row_bytes, tile_.scales);
-    if (tensor_.biases) part(*tensor_.biases, tensor_.biases->row_bytes, tile_.biases);
+  TileOutput& add_output(const PlannedPart& part) {
+    if (tile_.outputs.size() == tile_.output_count) tile_.outputs.emplace_back();
+    TileOutput& output = tile_.outputs[tile_.output_count++];
+    output.part = &part;
+    output.offset = part.offset + rows_.output_begin * part.row_bytes;
+    return output;
   }
 
-  void emit(
-      Sink& sink,
-      const PlannedPart& part,
-      uint64_t row_bytes,
-      const std::vector<std::byte>& data) const {
-    const std::span<const std::byte> bytes(data.data(), rows_.count * row_bytes);
-    sink.write(part, part.offset + rows_.output_begin * row_bytes, bytes);
+  std::span<std::byte> add_buffer(const PlannedPart& part) {
+    TileOutput& output = add_output(part);
+    const std::span<std::byte> bytes = resized(output.buffer, rows_.count * part.row_bytes);
+    output.data = bytes;
+    return bytes;
+  }
+
+  void copy() {
+    const auto part = [&](const PlannedPart& planned, std::span<const std::byte> source) {
+      add_output(planned).data =
+          source.subspan(rows_.tile_begin * planned.row_bytes, rows_.count * planned.row_bytes);
+    };
+    part(tensor_.weight, tile_.weight);
+    if (tensor_.scales) part(*tensor_.scales, tile_.scales);
+    if (tensor_.biases) part(*tensor_.biases, tile_.biases);
   }
 
   void compute_block(uint64_t begin, uint64_t rows) {
@@ -193,19 +192,18 @@ class UseComputation {
     }
   }
 
-  kernels::PackedRows packed_rows(uint64_t begin, uint64_t rows) {
-    const auto part = [&](std::vector<std::byte>& buffer, uint64_t row_bytes) {
-      return std::span(buffer).subspan(begin * row_bytes, rows * row_bytes);
+  kernels::PackedRows packed_rows(uint64_t begin, uint64_t rows) const {
+    const auto part = [&](std::span<std::byte> bytes, uint64_t row_bytes) {
+      return bytes.subspan(begin * row_bytes, rows * row_bytes);
     };
     return {
-        part(scratch_.weight, tensor_.weight.row_bytes),
-        part(scratch_.scales, tensor_.scales->row_bytes),
-        tensor_.biases ? part(scratch_.biases, tensor_.biases->row_bytes) : std::span<std::byte>()};
+        part(weight_, tensor_.weight.row_bytes),
+        part(scales_, tensor_.scales->row_bytes),
+        tensor_.biases ? part(biases_, tensor_.biases->row_bytes) : std::span<std::byte>()};
   }
 
-  std::span<std::byte> plain_rows(uint64_t begin, uint64_t rows) {
-    return std::span(scratch_.weight)
-        .subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
+  std::span<std::byte> plain_rows(uint64_t begin, uint64_t rows) const {
+    return weight_.subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
   }
 
   void store_rows(uint64_t begin, uint64_t rows, std::span<const float> exact) {
@@ -260,7 +258,7 @@ class UseComputation {
         tile_.source->name);
   }
 
-  const Tile& tile_;
+  Tile& tile_;
   const PlannedTensor& tensor_;
   const models::Piece& piece_;
   const std::vector<lora::Contribution>* deltas_;
@@ -268,6 +266,9 @@ class UseComputation {
   Scratch& scratch_;
   UseRows rows_;
   uint64_t columns_;
+  std::span<std::byte> weight_ = {};  // rows_ of each output part
+  std::span<std::byte> scales_ = {};
+  std::span<std::byte> biases_ = {};
   std::vector<size_t> present_ = {};  // LoRAs with a delta in the block
   BakeSums sums_ = {};
 };
@@ -289,12 +290,13 @@ void TileUse::read_factors(uint64_t columns) {
   }
 }
 
-void compute_tile(Tile& tile, Sink& sink) {
+void compute_tile(Tile& tile) {
+  tile.output_count = 0;
   thread_local Scratch scratch;
   for (const TileUse& use : *tile.uses) {
     UseComputation computation(tile, use, scratch);
     if (computation.empty()) continue;
-    BakeSums sums = computation.run(sink);
+    BakeSums sums = computation.run();
     if (use.tensor->baked()) tile.sums.emplace_back(use.tensor, std::move(sums));
   }
 }
