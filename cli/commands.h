@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The subcommands. Each adds its options to the parser and returns what to run once they are parsed.
+// The subcommands. Each adds its options to the parser and returns what to run once they are
+// parsed.
 #pragma once
 
 #include <functional>
@@ -13,7 +14,14 @@ class App;
 namespace mflux::cli {
 
 // Exit statuses, as docs and contract have them.
-enum ExitStatus : int { done = 0, failed = 1, usage = 2, lora = 3, difference = 4, interrupted_status = 130 };
+enum ExitStatus : int {
+  done = 0,
+  failed = 1,
+  usage = 2,
+  lora = 3,
+  difference = 4,
+  interrupted_status = 130
+};
 
 struct Program {
   std::optional<std::string> required_family = {};  // set by names such as mflux-save-qwen

@@ -46,16 +46,22 @@ std::string to_line(const TensorDifference& tensor) {
 int run(const CompareArguments& arguments) {
   Console console(arguments.console);
   const CompareReport report = compare(
-      hub::resolve_model(arguments.a), hub::resolve_model(arguments.b), console.events("Comparing"));
+      hub::resolve_model(arguments.a),
+      hub::resolve_model(arguments.b),
+      console.events("Comparing"));
   size_t equal = 0;
   for (const TensorDifference& tensor : report.tensors) {
     equal += tensor.max_error == 0 ? 1 : 0;
-    if (console.json()) console.result(to_json("tensor", tensor).dump());
-    else if (tensor.max_error != 0 || arguments.all) console.result(to_line(tensor));
+    if (console.json())
+      console.result(to_json("tensor", tensor).dump());
+    else if (tensor.max_error != 0 || arguments.all)
+      console.result(to_line(tensor));
   }
   const auto list = [&](std::string_view what, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
-      console.result(console.json() ? Json({{"event", what}, {"name", name}}).dump() : fmt::format("{}: {}", what, name));
+      console.result(
+          console.json() ? Json({{"event", what}, {"name", name}}).dump()
+                         : fmt::format("{}: {}", what, name));
     }
   };
   list("only in the first", report.only_a);

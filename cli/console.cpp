@@ -35,7 +35,9 @@ std::string duration(double seconds) {
 Console::Console(const ConsoleOptions& options)
     : options_(options), terminal_(isatty(STDERR_FILENO) != 0) {}
 
-Console::~Console() { finish_bar(); }
+Console::~Console() {
+  finish_bar();
+}
 
 SaveEvents Console::events(std::string_view verb) {
   verb_ = verb;
@@ -57,7 +59,8 @@ void Console::result(std::string_view text) {
 
 void Console::log(std::string_view line, bool important) {
   if (options_.json) {
-    const nlohmann::ordered_json json = {{"event", important ? "step" : "detail"}, {"message", line}};
+    const nlohmann::ordered_json json = {
+        {"event", important ? "step" : "detail"}, {"message", line}};
     if (important || options_.verbose) fmt::print("{}\n", json.dump());
     return;
   }
@@ -83,7 +86,8 @@ void Console::draw(const SaveProgress& progress) {
       total / 1e9,
       rate / 1e9,
       duration(rate > 0 ? (total - done) / rate : 0));
-  const int width = std::clamp(terminal_width() - static_cast<int>(text.size() + verb_.size()) - 4, 5, 40);
+  const int width =
+      std::clamp(terminal_width() - static_cast<int>(text.size() + verb_.size()) - 4, 5, 40);
   const auto filled = static_cast<int>(static_cast<double>(width) * done / total);
   std::string bar;
   for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";

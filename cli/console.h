@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the user sees: results on standard output; log, warnings and the progress bar on standard error.
+// What the user sees: results on standard output; log, warnings and the progress bar on standard
+// error.
 #pragma once
 
 #include <chrono>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "cli/interrupt.h"
 
-#include <csignal>
 #include <unistd.h>
+
+#include <csignal>
 
 namespace mflux::cli {
 namespace {
@@ -16,7 +17,9 @@ extern "C" void on_signal(int) {
 
 }  // namespace
 
-std::atomic<bool>& interrupted() { return g_interrupted; }
+std::atomic<bool>& interrupted() {
+  return g_interrupted;
+}
 
 void catch_interrupts() {
   struct sigaction action = {};

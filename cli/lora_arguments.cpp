@@ -23,10 +23,13 @@ std::optional<double> as_number(const std::string& text) {
 }  // namespace
 
 void add_lora_options(CLI::App& app, LoraArguments& arguments) {
-  app.add_option("--lora,--lora-paths", arguments.paths,
-                 "LoRA files to merge, in order; a number after a file is its scale")
+  app.add_option(
+         "--lora,--lora-paths",
+         arguments.paths,
+         "LoRA files to merge, in order; a number after a file is its scale")
       ->take_all();
-  app.add_option("--lora-scale,--lora-scales", arguments.scales, "Scale of each LoRA (default 1.0 each)")
+  app.add_option(
+         "--lora-scale,--lora-scales", arguments.scales, "Scale of each LoRA (default 1.0 each)")
       ->take_all();
 }
 
@@ -57,7 +60,8 @@ std::vector<LoraRequest> settle_loras(const LoraArguments& arguments) {
     for (size_t i = 0; i < loras.size(); ++i) loras[i].scale = arguments.scales[i];
   }
   for (const LoraRequest& lora : loras) {
-    if (!std::isfinite(lora.scale)) fail(ErrorKind::usage, "{}: scale {} is not a number", lora.name, lora.scale);
+    if (!std::isfinite(lora.scale))
+      fail(ErrorKind::usage, "{}: scale {} is not a number", lora.name, lora.scale);
   }
   return loras;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// LoRAs on the command line, in the spelling of the seed (--lora F --lora-scale S) and of Python's mflux
+// LoRAs on the command line, in the spelling of the seed (--lora F --lora-scale S) and of Python's
+// mflux
 // (--lora F S, --lora-paths F G, --lora-scales S T).
 #pragma once
 
@@ -15,7 +16,7 @@ class App;
 namespace mflux::cli {
 
 struct LoraArguments {
-  std::vector<std::string> paths = {};   // a number after a path is its scale
+  std::vector<std::string> paths = {};  // a number after a path is its scale
   std::vector<double> scales = {};
 };
 

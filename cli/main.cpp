@@ -44,10 +44,14 @@ constexpr std::array<ProgramName, 2> kProgramNames = {{
 
 int exit_status(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::failed: return ExitStatus::failed;
-    case ErrorKind::usage: return ExitStatus::usage;
-    case ErrorKind::lora: return ExitStatus::lora;
-    case ErrorKind::interrupted: return ExitStatus::interrupted_status;
+    case ErrorKind::failed:
+      return ExitStatus::failed;
+    case ErrorKind::usage:
+      return ExitStatus::usage;
+    case ErrorKind::lora:
+      return ExitStatus::lora;
+    case ErrorKind::interrupted:
+      return ExitStatus::interrupted_status;
   }
   return ExitStatus::failed;
 }
@@ -61,7 +65,8 @@ int run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), std::string(name.subcommand));
     if (!name.family.empty()) program.required_family = std::string(name.family);
   }
-  CLI::App app("Bakes LoRAs into FLUX.1 and Qwen-Image models and quantizes them for MLX.", "mflux");
+  CLI::App app(
+      "Bakes LoRAs into FLUX.1 and Qwen-Image models and quantizes them for MLX.", "mflux");
   app.set_version_flag("--version", std::string(version()));
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);

@@ -54,10 +54,17 @@ void print_json(const Plan& plan, const lora::Loaded& loras) {
   }
   for (const PlannedShard& shard : plan.shards) {
     const Json json = {
-        {"event", "shard"}, {"file", shard.file}, {"bytes", shard.bytes}, {"tensors", shard.tensors.size()}};
+        {"event", "shard"},
+        {"file", shard.file},
+        {"bytes", shard.bytes},
+        {"tensors", shard.tensors.size()}};
     fmt::print("{}\n", json.dump());
   }
-  const Json json = {{"event", "plan"}, {"bytes", plan.bytes()}, {"shards", plan.shards.size()}, {"notes", plan.notes}};
+  const Json json = {
+      {"event", "plan"},
+      {"bytes", plan.bytes()},
+      {"shards", plan.shards.size()},
+      {"notes", plan.notes}};
   fmt::print("{}\n", json.dump());
 }
 
@@ -75,7 +82,8 @@ void print_text(const Plan& plan, const lora::Loaded& loras) {
     }
   }
   for (const lora::Adapter& adapter : loras.adapters) {
-    fmt::print("\n{}: {}, scale {:g}\n", adapter.path.filename().string(), adapter.dialect, adapter.scale);
+    fmt::print(
+        "\n{}: {}, scale {:g}\n", adapter.path.filename().string(), adapter.dialect, adapter.scale);
     for (const lora::KeyRecord& key : adapter.keys) {
       if (key.used) {
         fmt::print("  {} -> {}\n", key.key, fmt::join(key.tensors, ", "));

@@ -38,21 +38,33 @@ struct SaveArguments {
 };
 
 void add_options(CLI::App& app, SaveArguments& a) {
-  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")->required();
-  app.add_option("--base-model", a.base_model, "Family, where the files cannot tell: dev, schnell, qwen-image, ...");
+  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")
+      ->required();
+  app.add_option(
+      "--base-model",
+      a.base_model,
+      "Family, where the files cannot tell: dev, schnell, qwen-image, ...");
   app.add_option("--path", a.options.output, "Folder to write");
-  app.add_flag("--overwrite", a.options.overwrite, "Replace the folder, once the new one is complete");
+  app.add_flag(
+      "--overwrite", a.options.overwrite, "Replace the folder, once the new one is complete");
   app.add_option("-q,--quantize", a.bits, "Bits of a packed weight: 2, 3, 4, 5, 6 or 8");
   app.add_option("--q-mode", a.mode, "affine, mxfp4, mxfp8 or nvfp4")->capture_default_str();
   app.add_option("--q-group-size", a.group_size, "Weights per scale: 32, 64 or 128");
-  app.add_flag("--quantize-at-load", a.options.quantize_at_load,
-               "Keep full precision on disk and only record the level");
+  app.add_flag(
+      "--quantize-at-load",
+      a.options.quantize_at_load,
+      "Keep full precision on disk and only record the level");
   add_lora_options(app, a.loras);
-  app.add_option("--on-lora-failure", a.on_lora_failure, "error, skip-layer, skip-lora or full-precision")
+  app.add_option(
+         "--on-lora-failure", a.on_lora_failure, "error, skip-layer, skip-lora or full-precision")
       ->capture_default_str();
-  app.add_option("--min-kept", a.min_kept, "Refuse a bake of which less than this share survives rounding (0..1)");
+  app.add_option(
+      "--min-kept",
+      a.min_kept,
+      "Refuse a bake of which less than this share survives rounding (0..1)");
   app.add_option("--layout", a.layout, "mflux, diffusers or comfyui")->capture_default_str();
-  app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")->capture_default_str();
+  app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")
+      ->capture_default_str();
   app.add_option("--max-memory", a.max_memory, "Bound on the working set")->capture_default_str();
   app.add_flag("--sha256", a.options.sha256, "Add sha256 to the receipt");
   app.add_flag("--dry-run", a.dry_run, "Print the plan and write nothing");
@@ -106,12 +118,16 @@ int run_save(const SaveOptions& options, const ConsoleOptions& console_options) 
   Console console(console_options);
   const auto begin = std::chrono::steady_clock::now();
   const SaveReport report = save(options, console.events("Saving"));
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (console.json()) {
     nlohmann::ordered_json loras = nlohmann::ordered_json::array();
     for (const LoraRecord& lora : report.receipt.loras) {
       loras.push_back(
-          {{"file", lora.file.file}, {"scale", lora.scale}, {"layers", lora.layers}, {"kept", lora.kept}});
+          {{"file", lora.file.file},
+           {"scale", lora.scale},
+           {"layers", lora.layers},
+           {"kept", lora.kept}});
     }
     const nlohmann::ordered_json json = {
         {"event", "saved"},

@@ -33,10 +33,14 @@ int run(const VerifyArguments& arguments) {
   for (const Check& check : report.checks) {
     if (console.json()) {
       const nlohmann::ordered_json json = {
-          {"event", "check"}, {"name", check.name}, {"passed", check.passed}, {"detail", check.detail}};
+          {"event", "check"},
+          {"name", check.name},
+          {"passed", check.passed},
+          {"detail", check.detail}};
       console.result(json.dump());
     } else {
-      console.result(fmt::format("{}  {}: {}", check.passed ? "ok    " : "FAILED", check.name, check.detail));
+      console.result(
+          fmt::format("{}  {}: {}", check.passed ? "ok    " : "FAILED", check.name, check.detail));
     }
   }
   if (console.json()) {
@@ -53,7 +57,8 @@ int run(const VerifyArguments& arguments) {
 Command add_verify(CLI::App& app, const Program&) {
   auto arguments = std::make_shared<VerifyArguments>();
   app.add_option("folder", arguments->folder, "The saved folder")->required();
-  app.add_option("--base", arguments->base, "The model it was made from: bake again and compare bit for bit");
+  app.add_option(
+      "--base", arguments->base, "The model it was made from: bake again and compare bit for bit");
   add_lora_options(app, arguments->loras);
   app.add_flag("--json", arguments->console.json, "One JSON object a line");
   app.add_flag("-v,--verbose", arguments->console.verbose, "Every line of the log");

@@ -179,8 +179,8 @@ class Pass {
     return tile;
   }
 
-  // In the order of reading, so that sums come out the same with any number of threads. Writes here too: two threads
-  // that write to one file wait for each other in the kernel.
+  // In the order of reading, so that sums come out the same with any number of threads. Writes here
+  // too: two threads that write to one file wait for each other in the kernel.
   void finish(Tile& tile) {
     for (size_t i = 0; i < tile.output_count; ++i) {
       const TileOutput& output = tile.outputs[i];

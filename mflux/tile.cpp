@@ -18,6 +18,12 @@ constexpr uint64_t kBlockElements = 32 * 1024;
 // And these in its L1 cache.
 constexpr uint64_t kStripElements = 4 * 1024;
 
+// As many rows as fit, in the numbers that the product takes at a time: eights, else four.
+uint64_t block_rows(uint64_t columns) {
+  const uint64_t rows = kBlockElements / std::max<uint64_t>(1, columns);
+  return rows < 8 ? 4 : rows / 8 * 8;
+}
+
 // Grows, never shrinks: page faults cost more than the arithmetic.
 template <typename T>
 std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
@@ -74,7 +80,7 @@ class UseComputation {
     weight_ = add_buffer(tensor_.weight);
     if (tensor_.scales) scales_ = add_buffer(*tensor_.scales);
     if (tensor_.biases) biases_ = add_buffer(*tensor_.biases);
-    const uint64_t block = std::max<uint64_t>(1, kBlockElements / std::max<uint64_t>(1, columns_));
+    const uint64_t block = block_rows(columns_);
     for (uint64_t begin = 0; begin < rows_.count; begin += block) {
       compute_block(begin, std::min(block, rows_.count - begin));
     }
@@ -160,7 +166,8 @@ class UseComputation {
       const uint64_t offset = (from - first) * columns_;
       const std::span<float> delta = delta_of(item.adapter, rows * columns_);
       const bool is_whole = count == rows && !is_present(item.adapter);
-      const std::span<float> product = is_whole ? delta : resized(scratch_.product, count * columns_);
+      const std::span<float> product =
+          is_whole ? delta : resized(scratch_.product, count * columns_);
       compute_delta(i, item.update_begin + (from - item.begin), count, product);
       kernels::add(product, exact.subspan(offset, count * columns_));
       if (!is_whole) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,8 +16,8 @@ namespace mflux {
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
   size_t piece = 0;  // index into tensor->mapped.pieces
-  // Down factors of the LoRAs in the order of tensor->deltas, as kernels::pack_down() lays them out; they serve all
-  // rows. There from the tensor's first tile to its last.
+  // Down factors of the LoRAs in the order of tensor->deltas, as kernels::pack_down() lays them
+  // out; they serve all rows. There from the tensor's first tile to its last.
   std::vector<std::vector<float>> down = {};
 
   void read_factors(uint64_t columns);
@@ -26,8 +26,8 @@ struct TileUse {
 // Rows of one planned part, ready to be written.
 struct TileOutput {
   const PlannedPart* part = nullptr;
-  uint64_t offset = 0;                        // in the part's file
-  std::span<const std::byte> data = {};       // in `buffer`, or in the tile's own bytes
+  uint64_t offset = 0;                   // in the part's file
+  std::span<const std::byte> data = {};  // in `buffer`, or in the tile's own bytes
   std::vector<std::byte> buffer = {};
 };
 
@@ -42,14 +42,15 @@ struct Tile {
   std::vector<std::byte> weight = {};
   std::vector<std::byte> scales = {};
   std::vector<std::byte> biases = {};
-  // Filled by the computation. The outputs in use are the first `output_count`; the others wait with their buffers.
+  // Filled by the computation. The outputs in use are the first `output_count`; the others wait
+  // with their buffers.
   std::vector<TileOutput> outputs = {};
   size_t output_count = 0;
   std::vector<std::pair<const PlannedTensor*, BakeSums>> sums = {};
 };
 
-// Computes the output rows of every use of the tile. Throws Error with the tensor's name for values that must not be
-// stored.
+// Computes the output rows of every use of the tile. Throws Error with the tensor's name for values
+// that must not be stored.
 void compute_tile(Tile& tile);
 
 }  // namespace mflux

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The two resources we own, a descriptor and a mapping, and the few file operations that must not fail halfway.
+// The two resources we own, a descriptor and a mapping, and the few file operations that must not
+// fail halfway.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,8 @@
 
 namespace mflux {
 
-// An open file; closed by the destructor. Reads and writes are positional, so threads may share one.
+// An open file; closed by the destructor. Reads and writes are positional, so threads may share
+// one.
 class File {
  public:
   static File open(const std::filesystem::path& path);  // for reading

@@ -19,11 +19,15 @@ namespace {
 
 constexpr uint64_t kChunkBytes = 1 << 20;
 
-XXH3_state_t* as_state(void* state) { return static_cast<XXH3_state_t*>(state); }
+XXH3_state_t* as_state(void* state) {
+  return static_cast<XXH3_state_t*>(state);
+}
 
 }  // namespace
 
-void Hash::Free::operator()(void* state) const noexcept { XXH3_freeState(as_state(state)); }
+void Hash::Free::operator()(void* state) const noexcept {
+  XXH3_freeState(as_state(state));
+}
 
 Hash::Hash() : state_(XXH3_createState()) {
   if (!state_) throw std::bad_alloc();
@@ -54,7 +58,8 @@ std::string sha256_file(const std::filesystem::path& path) {
   const File file = File::open(path);
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
       EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) throw std::bad_alloc();
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1)
+    throw std::bad_alloc();
   std::vector<std::byte> buffer(kChunkBytes);
   const uint64_t size = file.size();
   for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
@@ -113,7 +118,8 @@ void WrittenHash::add(uint64_t offset, std::span<const std::byte> data) {
     return;
   }
   hash_.advance(offset, data);
-  for (auto next = ahead_.find(hash_.position()); next != ahead_.end(); next = ahead_.find(hash_.position())) {
+  for (auto next = ahead_.find(hash_.position()); next != ahead_.end();
+       next = ahead_.find(hash_.position())) {
     hash_.catch_up(next->second);
     ahead_.erase(next);
   }

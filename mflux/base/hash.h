@@ -31,11 +31,12 @@ std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
 std::string sha256_file(const std::filesystem::path& path);  // 64 lower-case digits
-// The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to; "" if it does not.
+// The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to;
+// "" if it does not.
 std::string blob_sha256(const std::filesystem::path& path);
 
-// The hash of a file that somebody else is reading: chunks that arrive in order cost no second read; whatever was
-// skipped is read here.
+// The hash of a file that somebody else is reading: chunks that arrive in order cost no second
+// read; whatever was skipped is read here.
 class StreamedHash {
  public:
   explicit StreamedHash(const File& file) : file_(&file) {}
@@ -50,8 +51,8 @@ class StreamedHash {
   uint64_t position_ = 0;
 };
 
-// The hash of a file that is being written in pieces, each byte once, in any order. A piece that continues what is hashed
-// already costs no read.
+// The hash of a file that is being written in pieces, each byte once, in any order. A piece that
+// continues what is hashed already costs no read.
 class WrittenHash {
  public:
   explicit WrittenHash(const File& file) : hash_(file) {}

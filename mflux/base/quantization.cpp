@@ -26,7 +26,9 @@ constexpr std::array<ModeFacts, 4> kModes = {{
 constexpr std::array<int, 6> kAffineBits = {2, 3, 4, 5, 6, 8};
 constexpr std::array<int, 3> kAffineGroups = {32, 64, 128};
 
-const ModeFacts& facts(QuantMode mode) { return kModes.at(static_cast<size_t>(mode)); }
+const ModeFacts& facts(QuantMode mode) {
+  return kModes.at(static_cast<size_t>(mode));
+}
 
 template <size_t N>
 bool contains(const std::array<int, N>& values, int value) {
@@ -35,7 +37,9 @@ bool contains(const std::array<int, N>& values, int value) {
 
 }  // namespace
 
-std::string_view quant_mode_name(QuantMode mode) { return facts(mode).name; }
+std::string_view quant_mode_name(QuantMode mode) {
+  return facts(mode).name;
+}
 
 std::optional<QuantMode> parse_quant_mode(std::string_view name) {
   for (const ModeFacts& f : kModes) {

@@ -2,8 +2,8 @@
 // The packed formats of MLX: what a quantized matrix looks like on disk.
 //
 //   X.weight  U32 [rows, columns * bits / 32]   codes, little-endian bit stream along the row
-//   X.scales  [rows, columns / group_size]      affine: the model's float dtype; fp modes: U8 (E8M0 or E4M3)
-//   X.biases  [rows, columns / group_size]      affine only
+//   X.scales  [rows, columns / group_size]      affine: the model's float dtype; fp modes: U8 (E8M0
+//   or E4M3) X.biases  [rows, columns / group_size]      affine only
 #pragma once
 
 #include <cstdint>
@@ -27,14 +27,15 @@ struct QuantFormat {
 
   bool operator==(const QuantFormat&) const = default;
   bool has_biases() const { return mode == QuantMode::affine; }
-  bool fits(uint64_t columns) const;                // is `columns` a whole number of groups and words
+  bool fits(uint64_t columns) const;  // is `columns` a whole number of groups and words
   uint64_t packed_columns(uint64_t columns) const;  // uint32 words in a row
   uint64_t groups(uint64_t columns) const;          // scales in a row
 };
 
 // The format that MLX knows for these numbers, or a usage Error that lists what is possible.
 // bits / group_size = none: the mode's own (affine: 8 and 64).
-QuantFormat make_quant_format(QuantMode mode, std::optional<int> bits, std::optional<int> group_size);
+QuantFormat make_quant_format(
+    QuantMode mode, std::optional<int> bits, std::optional<int> group_size);
 
 std::string to_string(const QuantFormat& format);  // "8-bit affine, group 64"
 

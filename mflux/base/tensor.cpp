@@ -35,13 +35,19 @@ constexpr std::array<DtypeFacts, 15> kDtypes = {{
     {Dtype::boolean, "BOOL", 1},
 }};
 
-const DtypeFacts& facts(Dtype dtype) { return kDtypes.at(static_cast<size_t>(dtype)); }
+const DtypeFacts& facts(Dtype dtype) {
+  return kDtypes.at(static_cast<size_t>(dtype));
+}
 
 }  // namespace
 
-uint64_t dtype_bytes(Dtype dtype) { return facts(dtype).bytes; }
+uint64_t dtype_bytes(Dtype dtype) {
+  return facts(dtype).bytes;
+}
 
-std::string_view dtype_name(Dtype dtype) { return facts(dtype).name; }
+std::string_view dtype_name(Dtype dtype) {
+  return facts(dtype).name;
+}
 
 std::optional<Dtype> parse_dtype(std::string_view name) {
   for (const DtypeFacts& f : kDtypes) {
@@ -50,7 +56,9 @@ std::optional<Dtype> parse_dtype(std::string_view name) {
   return std::nullopt;
 }
 
-bool is_float(Dtype dtype) { return dtype <= Dtype::f8_e5m2; }
+bool is_float(Dtype dtype) {
+  return dtype <= Dtype::f8_e5m2;
+}
 
 std::optional<uint64_t> element_count(const Shape& shape) {
   uint64_t count = 1;
@@ -60,7 +68,9 @@ std::optional<uint64_t> element_count(const Shape& shape) {
   return count;
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("({})", fmt::join(shape, ", "));
+}
 
 uint64_t TensorSpec::elements() const {
   const std::optional<uint64_t> count = element_count(shape);
@@ -68,6 +78,8 @@ uint64_t TensorSpec::elements() const {
   return *count;
 }
 
-uint64_t TensorSpec::row_elements() const { return rows() == 0 ? 0 : elements() / rows(); }
+uint64_t TensorSpec::row_elements() const {
+  return rows() == 0 ? 0 : elements() / rows();
+}
 
 }  // namespace mflux

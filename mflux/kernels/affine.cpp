@@ -39,7 +39,8 @@ HWY_INLINE void find_range(const float* w, size_t size, float& lowest, float& hi
   highest = hn::GetLane(hn::MaxOfLanes(d, high));
 }
 
-// Both ends of a group's range, the one farther from zero kept exactly (mx.quantize, backend/cpu/quantized.cpp).
+// Both ends of a group's range, the one farther from zero kept exactly (mx.quantize,
+// backend/cpu/quantized.cpp).
 HWY_INLINE void fit_groups(Fits& fits, size_t groups, float levels) {
   const Floats d;
   const FloatVector smallest_scale = hn::Set(d, 1e-7F);
@@ -47,7 +48,8 @@ HWY_INLINE void fit_groups(Fits& fits, size_t groups, float levels) {
     const FloatVector low = hn::Load(d, fits.low + i);
     const FloatVector high = hn::Load(d, fits.high + i);
     const auto low_is_farther = hn::Gt(hn::Abs(low), hn::Abs(high));
-    const FloatVector step = hn::Max(hn::Div(hn::Sub(high, low), hn::Set(d, levels)), smallest_scale);
+    const FloatVector step =
+        hn::Max(hn::Div(hn::Sub(high, low), hn::Set(d, levels)), smallest_scale);
     const FloatVector scale = hn::IfThenElse(low_is_farther, step, hn::Neg(step));
     const FloatVector edge = hn::IfThenElse(low_is_farther, low, high);
     const FloatVector edge_code = hn::Round(hn::Div(edge, scale));
@@ -58,7 +60,12 @@ HWY_INLINE void fit_groups(Fits& fits, size_t groups, float levels) {
 }
 
 HWY_INLINE void round_group(
-    const float* w, size_t size, float levels, float group_scale, float group_bias, uint8_t* codes) {
+    const float* w,
+    size_t size,
+    float levels,
+    float group_scale,
+    float group_bias,
+    uint8_t* codes) {
   const Floats d;
   const hn::RebindToSigned<Floats> integers;
   const hn::Rebind<uint8_t, Floats> bytes;
@@ -73,7 +80,8 @@ HWY_INLINE void round_group(
 }
 
 // Writes the scales or biases, and replaces them by what was written if `keep_stored`.
-HWY_INLINE void store_scalars(Dtype dtype, bool keep_stored, size_t count, float* values, std::byte* out) {
+HWY_INLINE void store_scalars(
+    Dtype dtype, bool keep_stored, size_t count, float* values, std::byte* out) {
   if (dtype == Dtype::f32) {
     std::memcpy(out, values, 4 * count);
     return;
@@ -98,20 +106,32 @@ HWY_INLINE float load_scalar(Dtype dtype, const std::byte* in, size_t index) {
 
 template <int kBits>
 void quantize_bits(
-    const float* w, size_t groups, size_t group_size, Dtype dtype, bool stored_scales, const PackedRows& out) {
+    const float* w,
+    size_t groups,
+    size_t group_size,
+    Dtype dtype,
+    bool stored_scales,
+    const PackedRows& out) {
   constexpr auto kLevels = static_cast<float>((1 << kBits) - 1);
   const size_t scale_bytes = dtype_bytes(dtype);
   Fits fits;
   for (size_t begin = 0; begin < groups; begin += kChunk) {
     const size_t count = std::min(kChunk, groups - begin);
-    for (size_t i = 0; i < count; ++i) find_range(w + i * group_size, group_size, fits.low[i], fits.high[i]);
+    for (size_t i = 0; i < count; ++i)
+      find_range(w + i * group_size, group_size, fits.low[i], fits.high[i]);
     fit_groups(fits, count, kLevels);
     store_scalars(dtype, stored_scales, count, fits.scale, out.scales.data() + begin * scale_bytes);
     store_scalars(dtype, stored_scales, count, fits.bias, out.biases.data() + begin * scale_bytes);
     for (size_t i = 0; i < count; ++i, w += group_size) {
       std::byte* packed = out.packed.data() + (begin + i) * group_size / 8 * kBits;
       if constexpr (kBits == 8) {
-        round_group(w, group_size, kLevels, fits.scale[i], fits.bias[i], reinterpret_cast<uint8_t*>(packed));
+        round_group(
+            w,
+            group_size,
+            kLevels,
+            fits.scale[i],
+            fits.bias[i],
+            reinterpret_cast<uint8_t*>(packed));
       } else {
         uint8_t codes[kLargestGroup];
         round_group(w, group_size, kLevels, fits.scale[i], fits.bias[i], codes);

@@ -25,10 +25,12 @@ HWY_INLINE void product_block(
   }
   for (size_t k = 0; k < rank; ++k) {
     FloatVector right[kVectors];
-    for (size_t v = 0; v < kVectors; ++v) right[v] = hn::LoadU(d, panel + k * kPanelColumns + v * kLanes);
+    for (size_t v = 0; v < kVectors; ++v)
+      right[v] = hn::LoadU(d, panel + k * kPanelColumns + v * kLanes);
     for (size_t i = 0; i < kRows; ++i) {
       const FloatVector left = hn::Set(d, up[i * rank + k]);
-      for (size_t v = 0; v < kVectors; ++v) sums[i][v] = fused_multiply_add(d, left, right[v], sums[i][v]);
+      for (size_t v = 0; v < kVectors; ++v)
+        sums[i][v] = fused_multiply_add(d, left, right[v], sums[i][v]);
     }
   }
   for (size_t i = 0; i < kRows; ++i) {
@@ -38,7 +40,8 @@ HWY_INLINE void product_block(
 
 // All columns of a panel for kRows rows; out has `stride` floats between rows.
 template <size_t kRows>
-HWY_INLINE void product_rows(const float* up, const float* panel, size_t rank, size_t stride, float* out) {
+HWY_INLINE void product_rows(
+    const float* up, const float* panel, size_t rank, size_t stride, float* out) {
   constexpr size_t kLanes = hn::MaxLanes(Floats());
   constexpr size_t kVectors = kPanelColumns / kLanes < 2 ? 1 : 2;
   for (size_t column = 0; column < kPanelColumns; column += kVectors * kLanes) {
@@ -55,7 +58,8 @@ void product_panel(
   for (; i + kBlockRows <= rows; i += kBlockRows) {
     product_rows<kBlockRows>(up + i * rank, panel, rank, stride, out + i * stride);
   }
-  for (; i + 2 <= rows; i += 2) product_rows<2>(up + i * rank, panel, rank, stride, out + i * stride);
+  for (; i + 4 <= rows; i += 4)
+    product_rows<4>(up + i * rank, panel, rank, stride, out + i * stride);
   for (; i < rows; ++i) product_rows<1>(up + i * rank, panel, rank, stride, out + i * stride);
 }
 
@@ -93,7 +97,8 @@ uint64_t packed_down_size(uint64_t rank, uint64_t columns) {
   return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns * rank;
 }
 
-void pack_down(std::span<const float> down, uint64_t rank, uint64_t columns, std::span<float> packed) {
+void pack_down(
+    std::span<const float> down, uint64_t rank, uint64_t columns, std::span<float> packed) {
   float* out = packed.data();
   for (uint64_t begin = 0; begin < columns; begin += kPanelColumns) {
     const uint64_t width = std::min(kPanelColumns, columns - begin);

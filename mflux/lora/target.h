@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Where a LoRA may land: the names that any dialect uses for a layer, and the rows of the model they mean.
-// A model's tables make these; the dialects look names up in them; neither knows the other.
+// Where a LoRA may land: the names that any dialect uses for a layer, and the rows of the model
+// they mean. A model's tables make these; the dialects look names up in them; neither knows the
+// other.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@
 
 namespace mflux::lora {
 
-// Rows [begin, begin + count) of `tensor` (diffusers name, "...weight") in `component` ("transformer", ...).
+// Rows [begin, begin + count) of `tensor` (diffusers name, "...weight") in `component`
+// ("transformer", ...).
 struct TargetRows {
   std::string component;
   std::string tensor;
@@ -19,8 +21,8 @@ struct TargetRows {
   bool operator==(const TargetRows&) const = default;
 };
 
-// One name of a layer. A fused layer (qkv) is several row ranges in the fused layer's own row order; a layer whose
-// halves are swapped (BFL's final modulation) is two ranges in swapped order.
+// One name of a layer. A fused layer (qkv) is several row ranges in the fused layer's own row
+// order; a layer whose halves are swapped (BFL's final modulation) is two ranges in swapped order.
 struct Target {
   std::string alias;  // dotted module path without ".weight": "double_blocks.0.img_attn.qkv"
   std::string component;

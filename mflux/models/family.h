@@ -32,9 +32,9 @@ struct Family;  // the tables: tables.h, flux/*.cpp, qwen/*.cpp
 // "flux", "qwen", or "qwen-edit", the variant of qwen that keeps the text encoder's vision tower;
 // none if unknown.
 const Family* find_family(std::string_view name);
-std::string_view family_name(const Family& family);   // "flux" or "qwen", whatever the variant
+std::string_view family_name(const Family& family);     // "flux" or "qwen", whatever the variant
 std::string_view family_variant(const Family& family);  // its name in find_family()
-std::string_view family_title(const Family& family);  // for people: "FLUX.1", "Qwen-Image"
+std::string_view family_title(const Family& family);    // for people: "FLUX.1", "Qwen-Image"
 
 // One component as found: its tensors in file order, whatever the naming. A packed matrix is one
 // entry with its logical (unpacked) shape and the dtype of its scales. A folder's model_index.json
@@ -123,8 +123,8 @@ std::optional<QuantFormat> quantization(
     const QuantFormat& asked);
 
 // Every name under which a LoRA may address this component, and the rows it means. Built from the
-// canonical shapes, which follow from the source headers. Of a vector (a norm) each element is a row
-// and there is one column. Some targets (lm_head, a vision tower) may be left out of the output
+// canonical shapes, which follow from the source headers. Of a vector (a norm) each element is a
+// row and there is one column. Some targets (lm_head, a vision tower) may be left out of the output
 // naming: compare with MappedComponent::left_out.
 std::vector<lora::Target> lora_targets(
     const Family& family, const SourceComponent& source, Naming naming);

@@ -19,7 +19,9 @@ using Json = nlohmann::json;
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 constexpr std::string_view kFileSuffix = ".safetensors";
 
-bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+bool is_digit(char c) {
+  return std::isdigit(static_cast<unsigned char>(c)) != 0;
+}
 
 std::vector<std::string> names_ending_in(const fs::path& folder, std::string_view suffix) {
   std::error_code error;
@@ -130,8 +132,12 @@ void check_against_index(const TensorFolder& folder, const WeightMap& index) {
   if (index.size() == folder.tensors.size()) return;
   for (const auto& [tensor, file] : index) {
     if (folder.find(tensor) == nullptr) {
-      fail("{}: tensor '{}' is not in {}, where {} says it is", folder.path.string(), tensor, file,
-           folder.index_name);
+      fail(
+          "{}: tensor '{}' is not in {}, where {} says it is",
+          folder.path.string(),
+          tensor,
+          file,
+          folder.index_name);
     }
   }
 }
@@ -163,7 +169,8 @@ bool natural_less(std::string_view a, std::string_view b) {
       while (a_end < a.size() && is_digit(a[a_end])) ++a_end;
       while (b_end < b.size() && is_digit(b[b_end])) ++b_end;
       if (a_end - a_begin != b_end - b_begin) return a_end - a_begin < b_end - b_begin;
-      const int order = a.substr(a_begin, a_end - a_begin).compare(b.substr(b_begin, b_end - b_begin));
+      const int order =
+          a.substr(a_begin, a_end - a_begin).compare(b.substr(b_begin, b_end - b_begin));
       if (order != 0) return order < 0;
       i = a_end;
       j = b_end;

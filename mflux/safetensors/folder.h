@@ -39,9 +39,9 @@ struct TensorFolder {
   std::string_view metadata(std::string_view key) const;
 };
 
-// The shards that *.safetensors.index.json names, or every *.safetensors file where there is no index. Throws Error
-// if there is nothing to read, if the index names a file outside the folder or one that is not there, if index and
-// files disagree, or if two files hold the same name.
+// The shards that *.safetensors.index.json names, or every *.safetensors file where there is no
+// index. Throws Error if there is nothing to read, if the index names a file outside the folder or
+// one that is not there, if index and files disagree, or if two files hold the same name.
 TensorFolder open_folder(const std::filesystem::path& folder);
 
 TensorFolder open_file(const std::filesystem::path& file);  // one file as a set

@@ -39,16 +39,16 @@ struct Header {
   const TensorInfo* find(std::string_view name) const;
 };
 
-// Throws Error (file, tensor, found, expected) unless the file is well-formed to the last byte: header length, JSON,
-// duplicate names, dtypes, shapes, offsets that neither overlap nor leave holes, size of the file. Never allocates
-// more than the file holds, nor more than 100 MB.
+// Throws Error (file, tensor, found, expected) unless the file is well-formed to the last byte:
+// header length, JSON, duplicate names, dtypes, shapes, offsets that neither overlap nor leave
+// holes, size of the file. Never allocates more than the file holds, nor more than 100 MB.
 Header read_header(const File& file);
 
 // The same on the first bytes of a file: `text` is the JSON, `file_bytes` the whole file's size.
 Header parse_header(std::string_view text, uint64_t file_bytes, std::string_view file_name);
 
-// The bytes before the data: length and JSON with tensors in the order given, padded so that data begins at a
-// multiple of 64. Fills in each tensor's offset; sizes follow from the specs.
+// The bytes before the data: length and JSON with tensors in the order given, padded so that data
+// begins at a multiple of 64. Fills in each tensor's offset; sizes follow from the specs.
 std::string format_header(std::vector<TensorInfo>& tensors, const Metadata& metadata);
 
 }  // namespace mflux::safetensors
