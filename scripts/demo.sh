@@ -30,6 +30,7 @@ mkdir -p "$demo"
 echo "Making a small FLUX.1 and a small Qwen-Image with random weights, and LoRAs for them..."
 build/demo_checkpoint "$demo"
 
+run build/mflux inspect "$demo/flux-lora-kohya.safetensors"
 run build/mflux save --model "$demo/flux" --quantize 8 --path "$demo/flux-8bit" \
   --lora "$demo/flux-lora-diffusers.safetensors" --lora-scale 0.8
 run build/mflux verify "$demo/flux-8bit"
