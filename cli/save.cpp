@@ -93,7 +93,7 @@ void check_family(const SaveOptions& options, const Program& program) {
   if (!program.required_family) return;
   const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
   const models::Family* required = models::find_family(*program.required_family);
-  if (model.family == required) return;
+  if (models::family_name(*model.family) == models::family_name(*required)) return;
   fail(
       ErrorKind::usage,
       "{}: this is {}, and the command is for {}; use mflux save",

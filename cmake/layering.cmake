@@ -15,7 +15,7 @@ set(MAY_mflux/kernels     "${BASE}|mflux/kernels/.*|hwy/.*")
 set(MAY_mflux/lora        "${BASE}|mflux/lora/.*|mflux/safetensors/.*|mflux/kernels/.*|nlohmann/.*")
 set(MAY_mflux/models      "${BASE}|mflux/models/.*|mflux/lora/target\\.h|nlohmann/.*")
 set(MAY_mflux             "${BASE}|mflux/.*|nlohmann/.*|tbb/.*")
-set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/hub/hub\\.h|cli/.*|CLI/.*|nlohmann/.*")
+set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/hub/hub\\.h|mflux/lora/family\\.h|cli/.*|CLI/.*|nlohmann/.*")
 set(MAY_examples          "${BASE}|mflux/.*|tests/.*")
 # Slow to compile: in sources only.
 set(NOT_IN_HEADERS "nlohmann/json\\.hpp|CLI/.*|hwy/.*|tbb/.*")

@@ -33,12 +33,17 @@ ShardFiles::OpenShard& ShardFiles::opened(size_t index) {
   shard.hidden =
       shard.final.parent_path() / fmt::format(".{}.partial", shard.final.filename().string());
   shard.file = File::create(shard.hidden, planned.bytes);
-  shard.file->write(0, std::as_bytes(std::span(planned.header)));
+  const auto header = std::as_bytes(std::span(planned.header));
+  shard.file->write(0, header);
+  shard.hash.emplace(*shard.file);
+  shard.hash->add(0, header);
   return shard;
 }
 
 void ShardFiles::write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) {
-  opened(part.shard).file->write(offset, data);
+  OpenShard& shard = opened(part.shard);
+  shard.file->write(offset, data);
+  shard.hash->add(offset, data);
 }
 
 void ShardFiles::add_baked(const PlannedTensor& tensor, const BakeSums& sums) {
@@ -66,7 +71,8 @@ void ShardFiles::wait() {
 
 void ShardFiles::complete(size_t index) {
   OpenShard& shard = opened(index);
-  shard.result.hash = StreamedHash(*shard.file).finish();
+  shard.result.hash = shard.hash->finish();
+  shard.hash.reset();
   shard.file->sync();
   shard.file.reset();
   std::error_code error;

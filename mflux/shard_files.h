@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sink of a save: shards under hidden names until they are complete, then hashed, synced and
-// renamed by a thread of their own while the next ones are computed.
+// The sink of a save: shards under hidden names until they are complete, then synced and renamed
+// by a thread of their own while the next ones are computed.
 #pragma once
 
 #include <condition_variable>
@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "mflux/base/hash.h"
 #include "mflux/output_folder.h"
 #include "mflux/stream.h"
 
@@ -30,6 +31,7 @@ class ShardFiles : public Sink {
  private:
   struct OpenShard {
     std::optional<File> file;
+    std::optional<WrittenHash> hash;
     std::filesystem::path hidden;
     std::filesystem::path final;
     FinishedShard result;

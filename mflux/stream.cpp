@@ -82,11 +82,11 @@ class Pass {
             tbb::make_filter<Tile*, Tile*>(
                 tbb::filter_mode::parallel,
                 [this](Tile* tile) {
-                  compute_tile(*tile, sink_);
+                  compute_tile(*tile);
                   return tile;
                 }) &
             tbb::make_filter<Tile*, void>(
-                tbb::filter_mode::serial_in_order, [this](Tile* tile) { account(*tile); }));
+                tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
     for (const Component& component : model_.components) {
       for (const auto& file : component.folder.files) {
         result_.input_hashes[(std::filesystem::path(component.name) / file.name).string()] =
@@ -109,10 +109,10 @@ class Pass {
       flow.stop();
       return nullptr;
     }
-    const SourceUses& item = sources_[position_];
+    SourceUses& item = sources_[position_];
     Tile* tile = take_tile();
     describe(item, *tile);
-    announce(item);
+    if (row_ == 0) begin(item, tile->columns);
     fill(*tile);
     row_ += tile->rows;
     if (row_ >= item.source->spec.rows()) {
@@ -122,7 +122,7 @@ class Pass {
     return tile;
   }
 
-  void describe(const SourceUses& item, Tile& tile) const {
+  void describe(SourceUses& item, Tile& tile) const {
     const TensorSpec& spec = item.source->spec;
     tile.component = item.component;
     tile.source = item.source;
@@ -135,11 +135,11 @@ class Pass {
     tile.sums.clear();
   }
 
-  void announce(const SourceUses& item) {
-    if (row_ != 0 || !options_.on_shard_begin) return;
-    for (const TileUse& use : item.uses) {
+  void begin(SourceUses& item, uint64_t columns) {
+    for (TileUse& use : item.uses) {
+      use.read_factors(columns);
       const size_t shard = use.tensor->weight.shard;
-      if (begun_shard_[shard]) continue;
+      if (begun_shard_[shard] || !options_.on_shard_begin) continue;
       begun_shard_[shard] = true;
       options_.on_shard_begin(shard);
     }
@@ -179,11 +179,19 @@ class Pass {
     return tile;
   }
 
-  // In the order of reading, so that sums come out the same with any number of threads.
-  void account(Tile& tile) {
+  // In the order of reading, so that sums come out the same with any number of threads. Writes here too: two threads
+  // that write to one file wait for each other in the kernel.
+  void finish(Tile& tile) {
+    for (size_t i = 0; i < tile.output_count; ++i) {
+      const TileOutput& output = tile.outputs[i];
+      sink_.write(*output.part, output.offset, output.data);
+    }
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
     if (tile.first_row + tile.rows >= tile.source->spec.rows()) {
-      for (const TileUse& use : *tile.uses) finish_use(*use.tensor);
+      for (TileUse& use : *tile.uses) {
+        use.down = {};
+        finish_use(*use.tensor);
+      }
     }
     done_bytes_ += tile.weight.size();
     if (options_.on_progress) options_.on_progress(done_bytes_);

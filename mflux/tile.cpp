@@ -15,6 +15,8 @@ namespace {
 
 // Weights worked on at a time: with their deltas and errors they should stay in a core's L2 cache.
 constexpr uint64_t kBlockElements = 32 * 1024;
+// And these in its L1 cache.
+constexpr uint64_t kStripElements = 4 * 1024;
 
 // Grows, never shrinks: page faults cost more than the arithmetic.
 template <typename T>
@@ -26,9 +28,7 @@ std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
 // Buffers of one thread, kept between tiles.
 struct Scratch {
   std::vector<float> raw, exact, stored, error, up, product;
-  std::vector<std::vector<float>> down;   // per contribution of the tile's tensor
   std::vector<std::vector<float>> delta;  // per LoRA, of the block
-  std::vector<std::byte> weight, scales, biases;
 };
 
 // The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and
@@ -54,85 +54,78 @@ UseRows rows_in_tile(const Tile& tile, const models::Piece& piece) {
 
 class UseComputation {
  public:
-  UseComputation(const Tile& tile, const TileUse& use, Scratch& scratch)
+  UseComputation(Tile& tile, const TileUse& use, Scratch& scratch)
       : tile_(tile),
         tensor_(*use.tensor),
         piece_(use.tensor->mapped.pieces[use.piece]),
         deltas_(use.tensor->deltas[use.piece]),
+        down_(use.down),
         scratch_(scratch),
         rows_(rows_in_tile(tile, piece_)),
         columns_(tile.columns) {}
 
   bool empty() const { return rows_.count == 0; }
 
-  BakeSums run(Sink& sink) {
+  BakeSums run() {
     if (tensor_.copied) {
-      copy(sink);
+      copy();
       return {};
     }
-    resized(scratch_.weight, rows_.count * tensor_.weight.row_bytes);
-    if (tensor_.scales) resized(scratch_.scales, rows_.count * tensor_.scales->row_bytes);
-    if (tensor_.biases) resized(scratch_.biases, rows_.count * tensor_.biases->row_bytes);
-    read_down_factors();
+    weight_ = add_buffer(tensor_.weight);
+    if (tensor_.scales) scales_ = add_buffer(*tensor_.scales);
+    if (tensor_.biases) biases_ = add_buffer(*tensor_.biases);
     const uint64_t block = std::max<uint64_t>(1, kBlockElements / std::max<uint64_t>(1, columns_));
     for (uint64_t begin = 0; begin < rows_.count; begin += block) {
       compute_block(begin, std::min(block, rows_.count - begin));
     }
-    emit(sink, tensor_.weight, tensor_.weight.row_bytes, scratch_.weight);
-    if (tensor_.scales) emit(sink, *tensor_.scales, tensor_.scales->row_bytes, scratch_.scales);
-    if (tensor_.biases) emit(sink, *tensor_.biases, tensor_.biases->row_bytes, scratch_.biases);
     return std::move(sums_);
   }
 
  private:
   std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
 
-  void copy(Sink& sink) const {
-    const auto part =
-        [&](const PlannedPart& planned, uint64_t row_bytes, std::span<const std::byte> source) {
-          sink.write(
-              planned,
-              planned.offset + rows_.output_begin * row_bytes,
-              source.subspan(rows_.tile_begin * row_bytes, rows_.count * row_bytes));
-        };
-    part(tensor_.weight, tensor_.weight.row_bytes, tile_.weight);
-    if (tensor_.scales) part(*tensor_.scales, tensor_.scales->row_bytes, tile_.scales);
-    if (tensor_.biases) part(*tensor_.biases, tensor_.biases->row_bytes, tile_.biases);
+  TileOutput& add_output(const PlannedPart& part) {
+    if (tile_.outputs.size() == tile_.output_count) tile_.outputs.emplace_back();
+    TileOutput& output = tile_.outputs[tile_.output_count++];
+    output.part = &part;
+    output.offset = part.offset + rows_.output_begin * part.row_bytes;
+    return output;
   }
 
-  void emit(
-      Sink& sink,
-      const PlannedPart& part,
-      uint64_t row_bytes,
-      const std::vector<std::byte>& data) const {
-    const std::span<const std::byte> bytes(data.data(), rows_.count * row_bytes);
-    sink.write(part, part.offset + rows_.output_begin * row_bytes, bytes);
+  std::span<std::byte> add_buffer(const PlannedPart& part) {
+    TileOutput& output = add_output(part);
+    const std::span<std::byte> bytes = resized(output.buffer, rows_.count * part.row_bytes);
+    output.data = bytes;
+    return bytes;
   }
 
-  // Down factors serve all rows of the tile.
-  void read_down_factors() {
-    if (deltas_ == nullptr) return;
-    if (scratch_.down.size() < deltas_->size()) scratch_.down.resize(deltas_->size());
-    for (size_t i = 0; i < deltas_->size(); ++i) {
-      const auto* update = std::get_if<lora::LowRank>((*deltas_)[i].update);
-      if (update == nullptr) continue;
-      const std::span<float> down = resized(scratch_.raw, update->rank * columns_);
-      lora::read_down(*update, down);
-      kernels::pack_down(
-          down,
-          update->rank,
-          columns_,
-          resized(scratch_.down[i], kernels::packed_down_size(update->rank, columns_)));
-    }
+  void copy() {
+    const auto part = [&](const PlannedPart& planned, std::span<const std::byte> source) {
+      add_output(planned).data =
+          source.subspan(rows_.tile_begin * planned.row_bytes, rows_.count * planned.row_bytes);
+    };
+    part(tensor_.weight, tile_.weight);
+    if (tensor_.scales) part(*tensor_.scales, tile_.scales);
+    if (tensor_.biases) part(*tensor_.biases, tile_.biases);
   }
 
   void compute_block(uint64_t begin, uint64_t rows) {
     const std::span<float> exact = resized(scratch_.exact, rows * columns_);
     load_block(begin, rows, exact);
     if (deltas_ != nullptr) add_deltas(begin, rows, exact);
+    const uint64_t strip = std::max<uint64_t>(1, kStripElements / std::max<uint64_t>(1, columns_));
+    for (uint64_t row = 0; row < rows; row += strip) {
+      const uint64_t count = std::min(strip, rows - row);
+      finish_strip(begin, row, exact.subspan(row * columns_, count * columns_));
+    }
+  }
+
+  // Some rows of the block, few enough for the L1 cache, from `row` of the block on.
+  void finish_strip(uint64_t begin, uint64_t row, std::span<const float> exact) {
+    const uint64_t rows = columns_ == 0 ? 0 : exact.size() / columns_;
     if ((tensor_.baked() || tensor_.format) && !kernels::all_finite(exact)) refuse_non_finite();
-    store_block(begin, rows, exact);
-    if (deltas_ != nullptr) measure_block(begin, rows, exact);
+    store_rows(begin + row, rows, exact);
+    if (deltas_ != nullptr) measure_rows(begin, row, rows, exact);
   }
 
   // Source rows as float32, in the output's order of elements.
@@ -193,57 +186,56 @@ class UseComputation {
     if (const auto* low_rank = std::get_if<lora::LowRank>(&update)) {
       const std::span<float> up = resized(scratch_.up, count * low_rank->rank);
       lora::read_up(*low_rank, first, count, up);
-      kernels::low_rank_product(up, scratch_.down[i], count, low_rank->rank, columns_, product);
+      kernels::low_rank_product(up, down_[i], count, low_rank->rank, columns_, product);
     } else {
       lora::read_dense(std::get<lora::Dense>(update), first, count, product);
     }
   }
 
-  kernels::PackedRows packed_block(uint64_t begin, uint64_t rows) {
-    const auto part = [&](std::vector<std::byte>& buffer, uint64_t row_bytes) {
-      return std::span(buffer).subspan(begin * row_bytes, rows * row_bytes);
+  kernels::PackedRows packed_rows(uint64_t begin, uint64_t rows) const {
+    const auto part = [&](std::span<std::byte> bytes, uint64_t row_bytes) {
+      return bytes.subspan(begin * row_bytes, rows * row_bytes);
     };
     return {
-        part(scratch_.weight, tensor_.weight.row_bytes),
-        part(scratch_.scales, tensor_.scales->row_bytes),
-        tensor_.biases ? part(scratch_.biases, tensor_.biases->row_bytes) : std::span<std::byte>()};
+        part(weight_, tensor_.weight.row_bytes),
+        part(scales_, tensor_.scales->row_bytes),
+        tensor_.biases ? part(biases_, tensor_.biases->row_bytes) : std::span<std::byte>()};
   }
 
-  std::span<std::byte> plain_block(uint64_t begin, uint64_t rows) {
-    return std::span(scratch_.weight)
-        .subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
+  std::span<std::byte> plain_rows(uint64_t begin, uint64_t rows) const {
+    return weight_.subspan(begin * tensor_.weight.row_bytes, rows * tensor_.weight.row_bytes);
   }
 
-  void store_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {
+  void store_rows(uint64_t begin, uint64_t rows, std::span<const float> exact) {
     if (tensor_.format) {
       const auto rounding =
           tensor_.baked() ? kernels::Rounding::stored_scales : kernels::Rounding::exact_scales;
       kernels::quantize(
-          *tensor_.format, exact, tensor_.mapped.dtype, rounding, packed_block(begin, rows));
+          *tensor_.format, exact, tensor_.mapped.dtype, rounding, packed_rows(begin, rows));
     } else {
-      kernels::from_float32(exact, tensor_.mapped.dtype, plain_block(begin, rows));
+      kernels::from_float32(exact, tensor_.mapped.dtype, plain_rows(begin, rows));
     }
   }
 
-  void measure_block(uint64_t begin, uint64_t rows, std::span<const float> exact) {
-    const std::span<float> stored = resized(scratch_.stored, rows * columns_);
-    const std::span<float> error = resized(scratch_.error, rows * columns_);
+  void measure_rows(uint64_t begin, uint64_t row, uint64_t rows, std::span<const float> exact) {
+    const std::span<float> stored = resized(scratch_.stored, exact.size());
+    const std::span<float> error = resized(scratch_.error, exact.size());
     if (tensor_.format) {
-      const kernels::PackedRows packed = packed_block(begin, rows);
+      const kernels::PackedRows packed = packed_rows(begin + row, rows);
       kernels::dequantize(
           *tensor_.format,
           {packed.packed, packed.scales, packed.biases},
           tensor_.mapped.dtype,
           stored);
     } else {
-      kernels::to_float32(tensor_.mapped.dtype, plain_block(begin, rows), stored);
+      kernels::to_float32(tensor_.mapped.dtype, plain_rows(begin + row, rows), stored);
       if (!kernels::all_finite(stored)) refuse_non_finite();
     }
     BakeSums sums;
     sums.error = kernels::storage_error(exact, stored, rows, columns_, error);
     for (const size_t adapter : present_) {
       const std::span<const float> delta =
-          std::span(scratch_.delta[adapter]).first(rows * columns_);
+          std::span(scratch_.delta[adapter]).subspan(row * columns_, exact.size());
       const kernels::Projection projection = kernels::project(error, delta, rows, columns_);
       sums.loras[adapter] = {.cross = projection.cross, .norm = projection.norm};
     }
@@ -266,25 +258,45 @@ class UseComputation {
         tile_.source->name);
   }
 
-  const Tile& tile_;
+  Tile& tile_;
   const PlannedTensor& tensor_;
   const models::Piece& piece_;
   const std::vector<lora::Contribution>* deltas_;
+  const std::vector<std::vector<float>>& down_;
   Scratch& scratch_;
   UseRows rows_;
   uint64_t columns_;
+  std::span<std::byte> weight_ = {};  // rows_ of each output part
+  std::span<std::byte> scales_ = {};
+  std::span<std::byte> biases_ = {};
   std::vector<size_t> present_ = {};  // LoRAs with a delta in the block
   BakeSums sums_ = {};
 };
 
 }  // namespace
 
-void compute_tile(Tile& tile, Sink& sink) {
+void TileUse::read_factors(uint64_t columns) {
+  const std::vector<lora::Contribution>* deltas = tensor->deltas[piece];
+  if (deltas == nullptr) return;
+  down.resize(deltas->size());
+  std::vector<float> plain;
+  for (size_t i = 0; i < deltas->size(); ++i) {
+    const auto* update = std::get_if<lora::LowRank>((*deltas)[i].update);
+    if (update == nullptr) continue;
+    plain.resize(update->rank * columns);
+    lora::read_down(*update, plain);
+    down[i].resize(kernels::packed_down_size(update->rank, columns));
+    kernels::pack_down(plain, update->rank, columns, down[i]);
+  }
+}
+
+void compute_tile(Tile& tile) {
+  tile.output_count = 0;
   thread_local Scratch scratch;
   for (const TileUse& use : *tile.uses) {
     UseComputation computation(tile, use, scratch);
     if (computation.empty()) continue;
-    BakeSums sums = computation.run(sink);
+    BakeSums sums = computation.run();
     if (use.tensor->baked()) tile.sums.emplace_back(use.tensor, std::move(sums));
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -15,6 +16,19 @@ namespace mflux {
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
   size_t piece = 0;  // index into tensor->mapped.pieces
+  // Down factors of the LoRAs in the order of tensor->deltas, as kernels::pack_down() lays them out; they serve all
+  // rows. There from the tensor's first tile to its last.
+  std::vector<std::vector<float>> down = {};
+
+  void read_factors(uint64_t columns);
+};
+
+// Rows of one planned part, ready to be written.
+struct TileOutput {
+  const PlannedPart* part = nullptr;
+  uint64_t offset = 0;                        // in the part's file
+  std::span<const std::byte> data = {};       // in `buffer`, or in the tile's own bytes
+  std::vector<std::byte> buffer = {};
 };
 
 struct Tile {
@@ -23,17 +37,19 @@ struct Tile {
   uint64_t first_row = 0;
   uint64_t rows = 0;
   uint64_t columns = 0;
-  const std::vector<TileUse>* uses = nullptr;
+  std::vector<TileUse>* uses = nullptr;
   // Filled by the reader.
   std::vector<std::byte> weight = {};
   std::vector<std::byte> scales = {};
   std::vector<std::byte> biases = {};
-  // Filled by the computation.
+  // Filled by the computation. The outputs in use are the first `output_count`; the others wait with their buffers.
+  std::vector<TileOutput> outputs = {};
+  size_t output_count = 0;
   std::vector<std::pair<const PlannedTensor*, BakeSums>> sums = {};
 };
 
-// Computes the output rows of every use of the tile and hands them to the sink. Throws Error with
-// the tensor's name for values that must not be stored.
-void compute_tile(Tile& tile, Sink& sink);
+// Computes the output rows of every use of the tile. Throws Error with the tensor's name for values that must not be
+// stored.
+void compute_tile(Tile& tile);
 
 }  // namespace mflux

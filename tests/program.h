@@ -29,10 +29,11 @@ struct ProgramRun {
   }
 };
 
-// The arguments go through no shell expansion.
-inline ProgramRun run_program(const std::vector<std::string>& arguments) {
+// The arguments go through no shell expansion. `program`: a link to it has another name.
+inline ProgramRun run_program(
+    const std::vector<std::string>& arguments, const std::string& program = MFLUX_PROGRAM) {
   const TempDir folder;
-  std::string command = "'" MFLUX_PROGRAM "'";
+  std::string command = "'" + program + "'";
   for (const std::string& argument : arguments) {
     REQUIRE(argument.find('\'') == std::string::npos);
     command += " '" + argument + "'";

@@ -101,4 +101,22 @@ void StreamedHash::catch_up(uint64_t offset) {
   }
 }
 
+void WrittenHash::add(uint64_t offset, std::span<const std::byte> data) {
+  if (data.empty()) return;
+  if (offset != hash_.position()) {
+    const auto next = ahead_.upper_bound(offset);
+    if (next != ahead_.begin() && std::prev(next)->second == offset) {
+      std::prev(next)->second += data.size();
+    } else {
+      ahead_[offset] = offset + data.size();
+    }
+    return;
+  }
+  hash_.advance(offset, data);
+  for (auto next = ahead_.find(hash_.position()); next != ahead_.end(); next = ahead_.find(hash_.position())) {
+    hash_.catch_up(next->second);
+    ahead_.erase(next);
+  }
+}
+
 }  // namespace mflux

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,13 +40,27 @@ class StreamedHash {
  public:
   explicit StreamedHash(const File& file) : file_(&file) {}
   void advance(uint64_t offset, std::span<const std::byte> data);
-  std::string finish();  // reads what is left
+  void catch_up(uint64_t offset);  // reads up to there
+  std::string finish();            // reads what is left
+  uint64_t position() const { return position_; }
 
  private:
-  void catch_up(uint64_t offset);
   const File* file_;
   Hash hash_;
   uint64_t position_ = 0;
+};
+
+// The hash of a file that is being written in pieces, each byte once, in any order. A piece that continues what is hashed
+// already costs no read.
+class WrittenHash {
+ public:
+  explicit WrittenHash(const File& file) : hash_(file) {}
+  void add(uint64_t offset, std::span<const std::byte> data);  // after it was written
+  std::string finish() { return hash_.finish(); }
+
+ private:
+  StreamedHash hash_;
+  std::map<uint64_t, uint64_t> ahead_;  // written but not hashed: begin -> end
 };
 
 }  // namespace mflux
