@@ -58,6 +58,24 @@ TEST_CASE("a streamed hash reads what was skipped and ignores what comes twice")
   CHECK(StreamedHash(file).finish() == hash_text(text));
 }
 
+TEST_CASE("a file written in any order of pieces has the hash of its bytes") {
+  const TempDir folder;
+  const std::string text = long_text();
+  for (const size_t step : {1U, 3U, 7U}) {  // coprime to the 10 pieces: each comes once
+    CAPTURE(step);
+    const File file = File::create(folder / "x", text.size());
+    WrittenHash hash(file);
+    for (size_t i = 0; i < 10; ++i) {
+      const size_t begin = i * step % 10 * 300'000;
+      const size_t end = i * step % 10 == 9 ? text.size() : begin + 300'000;
+      const auto piece = bytes_of(text).subspan(begin, end - begin);
+      file.write(begin, piece);
+      hash.add(begin, piece);
+    }
+    CHECK(hash.finish() == hash_text(text));
+  }
+}
+
 TEST_CASE("sha256 is what sha256sum prints") {
   const TempDir folder;
   write_file(folder / "empty", "");
