@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
@@ -59,6 +60,25 @@ HWY_INLINE void fit_groups(Fits& fits, size_t groups, float levels) {
   }
 }
 
+// The reciprocal of a scale, or NaN where it would be too coarse to tell anything.
+HWY_INLINE float coarse_reciprocal(float scale) {
+  const float magnitude = std::fabs(scale);
+  const bool is_normal = magnitude > 0x1p-100F && magnitude < 0x1p100F;
+  return is_normal ? 1 / scale : std::numeric_limits<float>::quiet_NaN();
+}
+
+// rint(x / scale), bit for bit. A product with the reciprocal is within 5e-5 of the quotient up to
+// 257, where codes end; only a vector in which some product lies closer than that to a border
+// between two codes needs the division.
+HWY_INLINE FloatVector
+rounded_quotient(Floats d, FloatVector x, FloatVector scale, FloatVector reciprocal) {
+  const FloatVector product = hn::Mul(x, reciprocal);
+  const FloatVector nearest = hn::Round(product);
+  const FloatVector distance = hn::Abs(hn::Sub(product, nearest));
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Lt(distance, hn::Set(d, 0.4999F))))) return nearest;
+  return hn::Round(hn::Div(x, scale));
+}
+
 HWY_INLINE void round_group(
     const float* w,
     size_t size,
@@ -70,10 +90,12 @@ HWY_INLINE void round_group(
   const hn::RebindToSigned<Floats> integers;
   const hn::Rebind<uint8_t, Floats> bytes;
   const FloatVector scale = hn::Set(d, group_scale);
+  const FloatVector reciprocal = hn::Set(d, coarse_reciprocal(group_scale));
   const FloatVector bias = hn::Set(d, group_bias);
   const FloatVector top = hn::Set(d, levels);
   for (size_t i = 0; i < size; i += hn::Lanes(d)) {
-    const FloatVector steps = hn::Round(hn::Div(hn::Sub(hn::LoadU(d, w + i), bias), scale));
+    const FloatVector steps =
+        rounded_quotient(d, hn::Sub(hn::LoadU(d, w + i), bias), scale, reciprocal);
     const FloatVector code = hn::Min(hn::Max(steps, hn::Zero(d)), top);
     hn::StoreU(hn::DemoteTo(bytes, hn::ConvertTo(integers, code)), bytes, codes + i);
   }
