@@ -3,6 +3,7 @@
 // first. Eight codes fill exactly `bits` bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -36,7 +37,7 @@ constexpr uint64_t split_codes(uint64_t joined) {
 template <int kBits>
 void pack_codes(const uint8_t* codes, size_t count, std::byte* out) {
   if constexpr (kBits == 8) {
-    std::memcpy(out, codes, count);
+    std::copy_n(reinterpret_cast<const std::byte*>(codes), count, out);
     return;
   }
   for (size_t i = 0; i < count; i += 8) {
@@ -50,7 +51,7 @@ void pack_codes(const uint8_t* codes, size_t count, std::byte* out) {
 template <int kBits>
 void unpack_codes(const std::byte* in, size_t count, uint8_t* codes) {
   if constexpr (kBits == 8) {
-    std::memcpy(codes, in, count);
+    std::copy_n(reinterpret_cast<const uint8_t*>(in), count, codes);
     return;
   }
   for (size_t i = 0; i < count; i += 8) {
