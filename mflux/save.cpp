@@ -313,7 +313,11 @@ class Saver {
     add_sha256();
     const std::vector<std::pair<std::string, std::string>> index_texts = indexes();
     for (const auto& [file, text] : index_texts) {
-      receipt.outputs.push_back({.file = file, .bytes = text.size(), .xxh3_128 = hash_text(text)});
+      receipt.outputs.push_back(
+          {.file = file,
+           .bytes = text.size(),
+           .xxh3_128 = hash_text(text),
+           .sha256 = options_.sha256 ? sha256_text(text) : ""});
     }
     write_text_atomically(
         output_.prepare("bake.json"), format_receipt(receipt, plan_, loras_, sums_));

@@ -23,14 +23,13 @@ struct TinySave {
 
   std::string path(std::string_view name) const { return (folder / name).string(); }
 
-  // 8 bits, the LoRA, small shards, to folder `output`.
+  // 8 bits and the LoRA, to folder `output`.
   SaveOptions options(std::string_view output = "out") const {
     return {
         .model = path("model"),
         .output = folder / output,
         .bits = 8,
-        .loras = {{.name = path("lora.safetensors")}},
-        .max_shard_bytes = 200'000};
+        .loras = {{.name = path("lora.safetensors")}}};
   }
 
   std::vector<std::string> arguments(std::string_view output = "out") const {
@@ -43,9 +42,7 @@ struct TinySave {
         "-q",
         "8",
         "--lora",
-        path("lora.safetensors"),
-        "--max-shard-size",
-        "200000"};
+        path("lora.safetensors")};
   }
 
   TempDir folder;

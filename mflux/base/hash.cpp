@@ -23,6 +23,30 @@ XXH3_state_t* as_state(void* state) {
   return static_cast<XXH3_state_t*>(state);
 }
 
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) {
+      throw std::bad_alloc();
+    }
+  }
+
+  void update(std::span<const std::byte> data) {
+    EVP_DigestUpdate(context_.get(), data.data(), data.size());
+  }
+
+  std::string finish() {
+    std::array<unsigned char, 32> digest{};
+    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
+    std::string hex;
+    for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
+    return hex;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
 }  // namespace
 
 void Hash::Free::operator()(void* state) const noexcept {
@@ -54,24 +78,23 @@ std::string hash_file(const std::filesystem::path& path) {
   return StreamedHash(file).finish();
 }
 
+std::string sha256_text(std::string_view text) {
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(text)));
+  return hash.finish();
+}
+
 std::string sha256_file(const std::filesystem::path& path) {
   const File file = File::open(path);
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
-      EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1)
-    throw std::bad_alloc();
+  Sha256 hash;
   std::vector<std::byte> buffer(kChunkBytes);
   const uint64_t size = file.size();
   for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
     const std::span chunk(buffer.data(), std::min<uint64_t>(buffer.size(), size - offset));
     file.read(offset, chunk);
-    EVP_DigestUpdate(context.get(), chunk.data(), chunk.size());
+    hash.update(chunk);
   }
-  std::array<unsigned char, 32> digest{};
-  EVP_DigestFinal_ex(context.get(), digest.data(), nullptr);
-  std::string hex;
-  for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
-  return hex;
+  return hash.finish();
 }
 
 std::string blob_sha256(const std::filesystem::path& path) {

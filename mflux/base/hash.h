@@ -30,6 +30,7 @@ class Hash {
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
+std::string sha256_text(std::string_view text);
 std::string sha256_file(const std::filesystem::path& path);  // 64 lower-case digits
 // The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to;
 // "" if it does not.

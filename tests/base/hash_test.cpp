@@ -86,6 +86,9 @@ TEST_CASE("sha256 is what sha256sum prints") {
   CHECK(
       sha256_file(folder / "abc") ==
       "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256_text("abc") == sha256_file(folder / "abc"));
+  write_file(folder / "long", long_text());
+  CHECK(sha256_text(long_text()) == sha256_file(folder / "long"));
 }
 
 TEST_CASE("a link into blobs tells its sha256, any other file none") {
