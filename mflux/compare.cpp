@@ -5,10 +5,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 
 #include "mflux/base/error.h"
 #include "mflux/checkpoint.h"
 #include "mflux/decode.h"
+#include "mflux/kernels/convert.h"
 #include "mflux/kernels/statistics.h"
 
 namespace mflux {
@@ -42,10 +44,23 @@ void finish(TensorDifference& difference, const kernels::ErrorSums& sums) {
                                           : 10 * std::log10(sums.exact_sq / sums.error_sq);
 }
 
+// Takes values that are no numbers out of the sums; false if one of them is not the same in both.
+bool equal_apart_from_numbers(std::span<float> a, std::span<float> b) {
+  if (kernels::all_finite(a) && kernels::all_finite(b)) return true;
+  bool equal = true;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::isfinite(a[i]) && std::isfinite(b[i])) continue;
+    equal = equal && (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])));
+    a[i] = b[i] = 0;
+  }
+  return equal;
+}
+
 TensorDifference compare_tensor(const std::string& name, const Mapped& a, const Mapped& b) {
   const TensorSpec spec{Dtype::f32, a.tensor.shape};
   const uint64_t columns = spec.row_elements();
   const uint64_t block = std::max<uint64_t>(1, kBlockElements / std::max<uint64_t>(1, columns));
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
   kernels::ErrorSums sums;
   std::vector<float> left;
   std::vector<float> right;
@@ -57,6 +72,7 @@ TensorDifference compare_tensor(const std::string& name, const Mapped& a, const 
     error.resize(rows * columns);
     read_mapped_rows(*a.component, a.tensor, row, rows, left);
     read_mapped_rows(*b.component, b.tensor, row, rows, right);
+    if (!equal_apart_from_numbers(left, right)) sums.error_sq = sums.max_error = kInfinity;
     const kernels::ErrorSums part = kernels::storage_error(left, right, rows, columns, error);
     sums.error_sq += part.error_sq;
     sums.exact_sq += part.exact_sq;

@@ -13,7 +13,7 @@ namespace mflux {
 
 struct TensorDifference {
   std::string name = {};      // "transformer/x_embedder.weight", diffusers naming
-  double max_error = 0;       // largest |b - a|
+  double max_error = 0;       // largest |b - a|; infinite where only one is a number
   double relative_error = 0;  // ||b - a|| / ||a||
   double sqnr_db = 0;         // 10 log10(||a||^2 / ||b - a||^2); infinite if equal
   uint64_t elements = 0;
