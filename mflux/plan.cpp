@@ -158,6 +158,7 @@ class Planner {
   }
 
   std::optional<QuantFormat> source_format(const PlannedTensor& tensor) const {
+    if (tensor.mapped.pieces.empty()) return std::nullopt;
     const auto& sources = model_.components[tensor.component].tensors;
     return sources[tensor.mapped.pieces.front().source].format;
   }

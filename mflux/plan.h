@@ -38,6 +38,7 @@ struct PlannedTensor {
   std::optional<PlannedPart> biases = {};
 
   bool baked() const;
+  bool computed() const { return !mapped.values.empty(); }  // has no source
   uint64_t columns() const { return TensorSpec{mapped.dtype, mapped.shape}.row_elements(); }
   uint64_t bytes() const;  // of all parts
 };

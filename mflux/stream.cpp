@@ -68,6 +68,10 @@ class Pass {
         ++pending_tensor_[use.tensor];
       }
     }
+    for (const PlannedTensor& tensor : plan.tensors) {
+      if (tensor.computed() && !skipped(options.skip_shard, tensor))
+        computed_[tensor.weight.shard].push_back(&tensor);
+    }
   }
 
   StreamResult run() {
@@ -87,6 +91,7 @@ class Pass {
                 }) &
             tbb::make_filter<Tile*, void>(
                 tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
+    write_lonely_computed();
     for (const Component& component : model_.components) {
       for (const auto& file : component.folder.files) {
         result_.input_hashes[(std::filesystem::path(component.name) / file.name).string()] =
@@ -184,6 +189,7 @@ class Pass {
   void finish(Tile& tile) {
     for (size_t i = 0; i < tile.output_count; ++i) {
       const TileOutput& output = tile.outputs[i];
+      write_computed(output.part->shard);
       sink_.write(*output.part, output.offset, output.data);
     }
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
@@ -197,6 +203,26 @@ class Pass {
     if (options_.on_progress) options_.on_progress(done_bytes_);
     const std::lock_guard lock(mutex_);
     free_.push_back(&tile);
+  }
+
+  // Tensors without a source go with the first bytes of their shard.
+  void write_computed(size_t shard) {
+    const auto found = computed_.find(shard);
+    if (found == computed_.end()) return;
+    for (const PlannedTensor* tensor : found->second) {
+      sink_.write(
+          tensor->weight, tensor->weight.offset, std::as_bytes(std::span(tensor->mapped.values)));
+    }
+    computed_.erase(found);
+  }
+
+  void write_lonely_computed() {
+    while (!computed_.empty()) {
+      const size_t shard = computed_.begin()->first;
+      if (options_.on_shard_begin) options_.on_shard_begin(shard);
+      write_computed(shard);
+      if (options_.on_shard_done) options_.on_shard_done(shard);
+    }
   }
 
   void finish_use(const PlannedTensor& tensor) {
@@ -220,6 +246,7 @@ class Pass {
   std::vector<size_t> pending_shard_ = {};  // uses that are not yet complete
   std::vector<bool> begun_shard_ = {};
   std::map<const PlannedTensor*, size_t> pending_tensor_ = {};
+  std::map<size_t, std::vector<const PlannedTensor*>> computed_ = {};  // by shard, not yet written
   StreamResult result_ = {};
   std::mutex mutex_ = {};
   std::vector<std::unique_ptr<Tile>> owned_ = {};

@@ -19,6 +19,7 @@ namespace {
 
 using testing::contains;
 using testing::error_of;
+using testing::TinyFamily;
 using testing::TinySave;
 
 // A model, its LoRA and the plan to save them.
@@ -82,6 +83,37 @@ TEST_CASE("each byte of each planned part is written exactly once, and none of t
     const auto data = sink.writes[i].begin() + static_cast<std::ptrdiff_t>(shard.header.size());
     CHECK(std::all_of(sink.writes[i].begin(), data, [](uint8_t n) { return n == 0; }));
     CHECK(std::all_of(data, sink.writes[i].end(), [](uint8_t n) { return n == 1; }));
+  }
+}
+
+TEST_CASE("computed tensors are written once, in a shard with others or alone in theirs") {
+  const TinySave tiny(TinyFamily::qwen);
+  for (const uint64_t max_shard_bytes : {200'000U, 1U}) {
+    const Planned planned(tiny, max_shard_bytes);
+    MemorySink sink(planned.plan);
+    std::vector<int> begun(planned.plan.shards.size());
+    std::vector<int> done(planned.plan.shards.size());
+    const StreamOptions options{
+        .on_shard_begin = [&](size_t shard) { ++begun[shard]; },
+        .on_shard_done = [&](size_t shard) { ++done[shard]; }};
+    stream(planned.model, planned.plan, options, sink);
+    CHECK(std::ranges::count(begun, 1) == std::ssize(begun));
+    CHECK(std::ranges::count(done, 1) == std::ssize(done));
+    size_t computed = 0;
+    for (const PlannedTensor& tensor : planned.plan.tensors) {
+      if (!tensor.computed()) continue;
+      ++computed;
+      const PlannedPart& part = tensor.weight;
+      const auto values = std::as_bytes(std::span(tensor.mapped.values));
+      const auto at = static_cast<std::ptrdiff_t>(part.offset);
+      CHECK(std::ranges::equal(
+          values, std::span(sink.bytes[part.shard]).subspan(part.offset, values.size())));
+      CHECK(std::all_of(
+          sink.writes[part.shard].begin() + at,
+          sink.writes[part.shard].begin() + at + std::ssize(values),
+          [](uint8_t n) { return n == 1; }));
+    }
+    CHECK(computed == 2);  // of one layer, and one more
   }
 }
 

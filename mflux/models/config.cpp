@@ -15,6 +15,20 @@ nlohmann::json parse(std::string_view text, std::string_view file) {
   return json;
 }
 
+nlohmann::json section_of(std::string_view text, std::string_view section, std::string_view file) {
+  nlohmann::json json = parse(text, file);
+  const auto found = json.find(section.empty() ? "text_config" : section);
+  if (found != json.end() && found->is_object()) return *found;
+  return section.empty() ? json : nlohmann::json::object();
+}
+
+std::optional<uint64_t> positive(const nlohmann::json& json, std::string_view key) {
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_number_unsigned()) return std::nullopt;
+  const auto value = found->get<uint64_t>();
+  return value == 0 ? std::nullopt : std::optional(value);
+}
+
 }  // namespace
 
 std::string config_class(std::string_view text, std::string_view file) {
@@ -29,6 +43,27 @@ std::optional<uint64_t> config_number(
   const auto found = json.find(key);
   if (found == json.end() || !found->is_number_unsigned()) return std::nullopt;
   return found->get<uint64_t>();
+}
+
+std::optional<uint64_t> config_head_width(
+    std::string_view text, std::string_view section, std::string_view file) {
+  const nlohmann::json json = section_of(text, section, file);
+  const std::optional<uint64_t> hidden = positive(json, "hidden_size");
+  std::optional<uint64_t> heads = positive(json, "num_attention_heads");
+  if (!heads) heads = positive(json, "num_heads");
+  if (!hidden || !heads) return std::nullopt;
+  return *hidden / *heads;
+}
+
+std::optional<double> config_rope_base(
+    std::string_view text, std::string_view section, std::string_view file) {
+  const nlohmann::json json = section_of(text, section, file);
+  for (const nlohmann::json& place : {json, json.value("rope_parameters", nlohmann::json())}) {
+    if (!place.is_object()) continue;
+    const auto found = place.find("rope_theta");
+    if (found != place.end() && found->is_number()) return found->get<double>();
+  }
+  return std::nullopt;
 }
 
 bool config_flag(std::string_view text, std::string_view key, std::string_view file) {

@@ -8,6 +8,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/models/canonical.h"
+#include "mflux/models/frequencies.h"
 #include "mflux/models/spelling.h"
 #include "mflux/models/tables.h"
 
@@ -72,8 +73,13 @@ class Writer {
     std::ranges::stable_sort(result.tensors, {}, [](const MappedTensor& tensor) {
       return std::pair(tensor.pieces.front().source, tensor.pieces.front().source_begin);
     });
+    if (output_ == Naming::mflux) add_frequencies(component_, source_, result);
     for (const size_t source : left_out_) {
-      result.left_out.push_back(source_.tensors[source].name);
+      const std::string& name = source_.tensors[source].name;
+      const bool computed = std::ranges::any_of(result.tensors, [&](const MappedTensor& tensor) {
+        return !tensor.values.empty() && tensor.name == name;
+      });
+      if (!computed) result.left_out.push_back(name);
     }
     return result;
   }

@@ -100,12 +100,13 @@ struct MappedTensor {
   Role role = Role::other;
   RowTranspose transpose = {};     // applied to every source row
   std::vector<Piece> pieces = {};  // cover all output rows, in ascending output_begin
+  std::vector<float> values = {};  // of a computed tensor (F32), which has no pieces
 };
 
 // What a component becomes in `output` naming. Every source tensor is used, or on the family's list
 // of tensors that are known to be left out, or the call throws one Error that lists all that are
 // neither (with nearest names) and all that are missing. Order of the result: by the source
-// position of the first piece.
+// position of the first piece; computed tensors last.
 struct MappedComponent {
   std::vector<MappedTensor> tensors = {};
   // Names of source tensors that the output does not hold, by the family's rule.

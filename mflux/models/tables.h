@@ -95,6 +95,17 @@ struct BitsException {
   int bits = 0;
 };
 
+// Tensors of mflux's naming alone, one in each block of this canonical name: rotary frequencies
+// (frequencies.h).
+struct Frequencies {
+  std::string_view name;  // in mflux's naming
+  std::string_view block;
+  std::string_view section = {};  // of config.json; empty: that of the language model
+  uint64_t divisor = 1;           // of a head's width
+  double base = 10'000;           // unless config.json has another
+};
+constexpr uint64_t kMostHeadWidth = 65'536;
+
 struct Component {
   std::string_view name;
   std::string_view class_name = {};  // config.json's, by which the family is known
@@ -107,6 +118,7 @@ struct Component {
   std::span<const std::string_view> ignored =
       {};  // patterns of what no naming of ours has; * ends a prefix
   std::span<const Depth> depths = {};
+  std::span<const Frequencies> frequencies = {};
   bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
   bool quantized = true;   // linear layers and embeddings
   std::span<const BitsException> exceptions = {};

@@ -45,8 +45,7 @@ Specs saved(
 Specs expected(const SourceComponent& manifest) {
   Specs specs;
   for (const SourceComponent::Tensor& tensor : manifest.tensors) {
-    // computed, not needed to load, not written by us
-    if (!tensor.name.ends_with("rotary_emb.inv_freq")) specs[tensor.name] = tensor.spec;
+    specs[tensor.name] = tensor.spec;
   }
   return specs;
 }
@@ -70,11 +69,13 @@ constexpr Case kCases[] = {
 TEST_CASE("the tensors of the real models are those that mflux saves") {
   for (const Case& c : kCases) {
     CAPTURE(c.manifest);
-    const auto headers = load_headers(c.headers);
+    auto headers = load_headers(c.headers);
     const auto manifest = load_headers(c.manifest);
     REQUIRE(headers.size() == manifest.size());
-    for (const auto& [name, source] : headers) {
+    for (auto& [name, source] : headers) {
       CAPTURE(name);
+      if (c.model == std::string("qwen") && name == "text_encoder")
+        source.config = R"({"hidden_size": 3584, "num_attention_heads": 28})";
       std::optional<QuantFormat> asked;
       if (c.bits < 16) asked = QuantFormat{.bits = c.bits};
       const Specs found = saved(family(c.model), source, asked);
@@ -100,11 +101,14 @@ TEST_CASE("the tensors that mflux saves are read back") {
       for (const MappedTensor& tensor : mapped.tensors) {
         CHECK(tensor.transpose.none());
         if (tensor.name.find("relative_attention_bias") != std::string::npos) continue;
+        if (tensor.pieces.empty()) {
+          CHECK(tensor.name.ends_with("inv_freq"));
+          continue;
+        }
         CHECK(source.tensors[tensor.pieces.front().source].name == tensor.name);
       }
       for (const std::string& left_out : mapped.left_out) {
-        const bool copy = left_out.find("relative_attention_bias") != std::string::npos;
-        CHECK((copy || left_out.ends_with("inv_freq")));
+        CHECK(left_out.find("relative_attention_bias") != std::string::npos);
       }
     }
   }

@@ -11,6 +11,7 @@ As a script: python mflux_tiny.py SHAPES SOURCE OUT [--quantize BITS] [--lora FI
 import argparse
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import tempfile
@@ -26,6 +27,7 @@ from mflux.models.common.weights.loading.weight_loader import WeightLoader
 from mflux.models.flux.flux_initializer import FluxInitializer
 from mflux.models.flux.variants.txt2img.flux import Flux1
 from mflux.models.flux.weights.flux_weight_definition import FluxWeightDefinition
+from mflux.models.qwen.model.qwen_text_encoder.qwen_rope import QwenRotaryEmbedding
 from mflux.models.qwen.model.qwen_transformer.qwen_transformer import QwenTransformer
 from mflux.models.qwen.qwen_initializer import QwenImageInitializer
 from mflux.models.qwen.variants.txt2img.qwen_image import QwenImage
@@ -78,9 +80,17 @@ def t5_depth(tree: dict) -> int:
     return len([block for block in tree["t5_encoder"]["t5_blocks"] if "ff" in block])
 
 
-def fit_qwen(model, tree: dict) -> None:
+def head_width(folder) -> int:
+    config = json.loads((pathlib.Path(folder) / "text_encoder" / "config.json").read_text())
+    config = config.get("text_config", config)
+    return config["hidden_size"] // config["num_attention_heads"]
+
+
+def fit_qwen(model, tree: dict, head_width: int) -> None:
     encoder = model.text_encoder.encoder
     encoder.layers = encoder.layers[: len(tree["text_encoder"]["encoder"]["layers"])]
+    for owner in [encoder, *(layer.self_attn for layer in encoder.layers)]:
+        owner.rotary_emb = QwenRotaryEmbedding(dim=head_width)
     fit(model.vae, tree["vae"])
     fit(model.transformer, tree["transformer"])
     fit(model.text_encoder, tree["text_encoder"])
@@ -102,7 +112,7 @@ def load(folder, shapes_of, *, quantize: int | None = None, loras=()):
         lora_paths=[str(file) for file, _ in loras] or None,
         lora_scales=[scale for _, scale in loras] or None,
     )
-    return load_flux(tree, arguments) if is_flux(shapes_of) else load_qwen(tree, arguments)
+    return load_flux(tree, arguments) if is_flux(shapes_of) else load_qwen(tree, head_width(shapes_of), arguments)
 
 
 def load_flux(tree: dict, arguments: dict) -> Flux1:
@@ -122,13 +132,13 @@ def load_flux(tree: dict, arguments: dict) -> Flux1:
         return Flux1(model_config=config, **arguments)
 
 
-def load_qwen(tree: dict, arguments: dict) -> QwenImage:
+def load_qwen(tree: dict, head_width: int, arguments: dict) -> QwenImage:
     build = QwenImageInitializer._init_models
 
     def init_models(model):
         build(model)
         model.transformer = QwenTransformer(num_layers=len(tree["transformer"]["transformer_blocks"]))
-        fit_qwen(model, tree)
+        fit_qwen(model, tree, head_width)
 
     with patched(QwenImageInitializer, "_init_models", init_models):
         return QwenImage(**arguments)
@@ -147,8 +157,8 @@ def components_of(model) -> dict:
 
 
 def parameters(module) -> dict[str, mx.array]:
-    """What mflux would save, but for the rotary frequencies, which it computes and never needs to load."""
-    return {name: value for name, value in tree_flatten(module.parameters()) if not name.endswith("inv_freq")}
+    """What mflux would save."""
+    return dict(tree_flatten(module.parameters()))
 
 
 def main() -> None:

@@ -70,12 +70,24 @@ constexpr std::array kSpellings = {
     Respelling{"visual.", "model.visual."},
     Respelling{"model.", ""},
 };
-// Computed, and nobody needs them to load; mflux itself writes them (F32).
+// Computed: nobody needs them to load, and what is written is computed anew.
 constexpr std::array<std::string_view, 4> kIgnored = {
     "encoder.rotary_emb.inv_freq",
     "encoder.layers.{}.self_attn.rotary_emb.inv_freq",
     "encoder.visual.rotary_pos_emb.inv_freq",
     "model.layers.{}.self_attn.rotary_emb.inv_freq",
+};
+constexpr std::array kFrequencies = {
+    Frequencies{
+        .name = "encoder.layers.{}.self_attn.rotary_emb.inv_freq",
+        .block = "model.layers.{}",
+        .base = 1'000'000},
+    Frequencies{.name = "encoder.rotary_emb.inv_freq", .block = "model", .base = 1'000'000},
+    Frequencies{
+        .name = "encoder.visual.rotary_pos_emb.inv_freq",
+        .block = "visual",
+        .section = "vision_config",
+        .divisor = 2},  // half for rows, half for columns of the picture
 };
 constexpr std::array kDepths = {Depth{"num_hidden_layers", "model.layers.{}"}};
 
@@ -87,6 +99,7 @@ constexpr Component kTextEncoder = {
     .respellings = kSpellings,
     .ignored = kIgnored,
     .depths = kDepths,
+    .frequencies = std::span(kFrequencies).first(2),  // without the vision tower
     .quantized = false,
 };
 constexpr Component kEditTextEncoder = {
@@ -95,6 +108,7 @@ constexpr Component kEditTextEncoder = {
     .respellings = kSpellings,
     .ignored = kIgnored,
     .depths = kDepths,
+    .frequencies = kFrequencies,
     .quantized = false,
 };
 
