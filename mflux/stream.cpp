@@ -142,7 +142,8 @@ class Pass {
 
   void begin(SourceUses& item, uint64_t columns) {
     for (TileUse& use : item.uses) {
-      use.read_factors(columns);
+      const Contributions* updates = use.tensor->deltas[use.piece];
+      if (updates != nullptr) use.factors = read_factors(*updates, columns);
       const size_t shard = use.tensor->weight.shard;
       if (begun_shard_[shard] || !options_.on_shard_begin) continue;
       begun_shard_[shard] = true;
@@ -195,7 +196,7 @@ class Pass {
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
     if (tile.first_row + tile.rows >= tile.source->spec.rows()) {
       for (TileUse& use : *tile.uses) {
-        use.down = {};
+        use.factors = {};
         finish_use(*use.tensor);
       }
     }

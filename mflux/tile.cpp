@@ -7,7 +7,6 @@
 #include "mflux/base/error.h"
 #include "mflux/decode.h"
 #include "mflux/kernels/convert.h"
-#include "mflux/kernels/low_rank.h"
 #include "mflux/kernels/quantize.h"
 
 namespace mflux {
@@ -33,8 +32,8 @@ std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
 
 // Buffers of one thread, kept between tiles.
 struct Scratch {
-  std::vector<float> raw, exact, stored, error, up, product;
-  std::vector<std::vector<float>> delta;  // per LoRA, of the block
+  std::vector<float> raw, exact, stored, error;
+  RowMerger merger;
 };
 
 // The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and
@@ -65,7 +64,7 @@ class UseComputation {
         tensor_(*use.tensor),
         piece_(use.tensor->mapped.pieces[use.piece]),
         deltas_(use.tensor->deltas[use.piece]),
-        down_(use.down),
+        factors_(use.factors),
         scratch_(scratch),
         rows_(rows_in_tile(tile, piece_)),
         columns_(tile.columns) {}
@@ -118,7 +117,9 @@ class UseComputation {
   void compute_block(uint64_t begin, uint64_t rows) {
     const std::span<float> exact = resized(scratch_.exact, rows * columns_);
     load_block(begin, rows, exact);
-    if (deltas_ != nullptr) add_deltas(begin, rows, exact);
+    if (deltas_ != nullptr) {
+      scratch_.merger.merge(*deltas_, factors_, rows_.canonical_begin + begin, rows, exact);
+    }
     const uint64_t strip = std::max<uint64_t>(1, kStripElements / std::max<uint64_t>(1, columns_));
     for (uint64_t row = 0; row < rows; row += strip) {
       const uint64_t count = std::min(strip, rows - row);
@@ -150,52 +151,6 @@ class UseComputation {
           transpose.channels,
           transpose.positions,
           out.subspan(row * columns_, columns_));
-    }
-  }
-
-  // Adds every LoRA in order; keeps each one's delta for the measurement.
-  void add_deltas(uint64_t begin, uint64_t rows, std::span<float> exact) {
-    present_.clear();
-    const uint64_t first = rows_.canonical_begin + begin;
-    for (size_t i = 0; i < deltas_->size(); ++i) {
-      const lora::Contribution& item = (*deltas_)[i];
-      const uint64_t from = std::max(first, item.begin);
-      const uint64_t to = std::min(first + rows, item.begin + item.count);
-      if (from >= to) continue;
-      const uint64_t count = to - from;
-      const uint64_t offset = (from - first) * columns_;
-      const std::span<float> delta = delta_of(item.adapter, rows * columns_);
-      const bool is_whole = count == rows && !is_present(item.adapter);
-      const std::span<float> product =
-          is_whole ? delta : resized(scratch_.product, count * columns_);
-      compute_delta(i, item.update_begin + (from - item.begin), count, product);
-      kernels::add(product, exact.subspan(offset, count * columns_));
-      if (!is_whole) {
-        if (!is_present(item.adapter)) std::fill(delta.begin(), delta.end(), 0.0F);
-        kernels::add(product, delta.subspan(offset, count * columns_));
-      }
-      if (!is_present(item.adapter)) present_.push_back(item.adapter);
-    }
-  }
-
-  bool is_present(size_t adapter) const {
-    return std::find(present_.begin(), present_.end(), adapter) != present_.end();
-  }
-
-  std::span<float> delta_of(size_t adapter, uint64_t size) {
-    if (scratch_.delta.size() <= adapter) scratch_.delta.resize(adapter + 1);
-    return resized(scratch_.delta[adapter], size);
-  }
-
-  // Rows [first, first + count) of contribution i.
-  void compute_delta(size_t i, uint64_t first, uint64_t count, std::span<float> product) {
-    const lora::Update& update = *(*deltas_)[i].update;
-    if (const auto* low_rank = std::get_if<lora::LowRank>(&update)) {
-      const std::span<float> up = resized(scratch_.up, count * low_rank->rank);
-      lora::read_up(*low_rank, first, count, up);
-      kernels::low_rank_product(up, down_[i], count, low_rank->rank, columns_, product);
-    } else {
-      lora::read_dense(std::get<lora::Dense>(update), first, count, product);
     }
   }
 
@@ -240,9 +195,9 @@ class UseComputation {
     }
     BakeSums sums;
     sums.error = kernels::storage_error(exact, stored, rows, columns_, error);
-    for (const size_t adapter : present_) {
+    for (const size_t adapter : scratch_.merger.adapters()) {
       const std::span<const float> delta =
-          std::span(scratch_.delta[adapter]).subspan(row * columns_, exact.size());
+          scratch_.merger.delta(adapter).subspan(row * columns_, exact.size());
       const kernels::Projection projection = kernels::project(error, delta, rows, columns_);
       sums.loras[adapter] = {.cross = projection.cross, .norm = projection.norm};
     }
@@ -268,34 +223,18 @@ class UseComputation {
   Tile& tile_;
   const PlannedTensor& tensor_;
   const models::Piece& piece_;
-  const std::vector<lora::Contribution>* deltas_;
-  const std::vector<std::vector<float>>& down_;
+  const Contributions* deltas_;
+  const MergeFactors& factors_;
   Scratch& scratch_;
   UseRows rows_;
   uint64_t columns_;
   std::span<std::byte> weight_ = {};  // rows_ of each output part
   std::span<std::byte> scales_ = {};
   std::span<std::byte> biases_ = {};
-  std::vector<size_t> present_ = {};  // LoRAs with a delta in the block
   BakeSums sums_ = {};
 };
 
 }  // namespace
-
-void TileUse::read_factors(uint64_t columns) {
-  const std::vector<lora::Contribution>* deltas = tensor->deltas[piece];
-  if (deltas == nullptr) return;
-  down.resize(deltas->size());
-  std::vector<float> plain;
-  for (size_t i = 0; i < deltas->size(); ++i) {
-    const auto* update = std::get_if<lora::LowRank>((*deltas)[i].update);
-    if (update == nullptr) continue;
-    plain.resize(update->rank * columns);
-    lora::read_down(*update, plain);
-    down[i].resize(kernels::packed_down_size(update->rank, columns));
-    kernels::pack_down(plain, update->rank, columns, down[i]);
-  }
-}
 
 void compute_tile(Tile& tile) {
   tile.output_count = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "mflux/merge.h"
 #include "mflux/stream.h"
 
 namespace mflux {
@@ -16,11 +17,8 @@ namespace mflux {
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
   size_t piece = 0;  // index into tensor->mapped.pieces
-  // Down factors of the LoRAs in the order of tensor->deltas, as kernels::pack_down() lays them
-  // out; they serve all rows. There from the tensor's first tile to its last.
-  std::vector<std::vector<float>> down = {};
-
-  void read_factors(uint64_t columns);
+  // Of the LoRAs of tensor->deltas; there from the tensor's first tile to its last.
+  MergeFactors factors = {};
 };
 
 // Rows of one planned part, ready to be written.
