@@ -21,6 +21,10 @@ struct TargetRows {
   bool operator==(const TargetRows&) const = default;
 };
 
+// Whose name of a layer an alias is. A family whose single files have diffusers' names has no
+// `original` ones.
+enum class AliasOf : uint8_t { diffusers, mflux, original, others };
+
 // One name of a layer. A fused layer (qkv) is several row ranges in the fused layer's own row
 // order; a layer whose halves are swapped (BFL's final modulation) is two ranges in swapped order.
 struct Target {
@@ -29,6 +33,9 @@ struct Target {
   std::vector<TargetRows> rows;
   uint64_t outputs = 0;  // rows of the alias: the sum of the ranges
   uint64_t inputs = 0;   // columns
+  AliasOf alias_of = AliasOf::others;
+  std::string blocks = {};  // the alias's list of blocks: "double_blocks"; "" if it stands alone
+  uint64_t block = 0;       // which of them
 };
 
 }  // namespace mflux::lora

@@ -23,15 +23,16 @@ class Targets {
   std::vector<lora::Target> list() {
     const Component& table = *component_.table;
     for (const Spelling& spelling : spellings(table, component_.layers, Naming::diffusers)) {
-      add_all(spelling, true);
+      add_all(spelling, lora::AliasOf::diffusers);
     }
-    for (const Naming naming : {Naming::mflux, Naming::original}) {
-      for (const Spelling& spelling : spellings(table, component_.layers, naming)) {
-        add_all(spelling, false);
-      }
+    for (const Spelling& spelling : spellings(table, component_.layers, Naming::mflux)) {
+      add_all(spelling, lora::AliasOf::mflux);
+    }
+    for (const Spelling& spelling : spellings(table, component_.layers, Naming::original)) {
+      add_all(spelling, lora::AliasOf::original);
     }
     for (const Composite& composite : table.aliases) {
-      add_all(spell(composite, component_.layers), false);
+      add_all(spell(composite, component_.layers), lora::AliasOf::others);
     }
     for (const Twin& twin : table.twins) add_twin(twin);
     std::vector<lora::Target> result;
@@ -40,11 +41,11 @@ class Targets {
   }
 
  private:
-  void add_all(const Spelling& spelling, bool canonical) {
+  void add_all(const Spelling& spelling, lora::AliasOf alias_of) {
     for (const auto& [key, first] : weights_) {
       if (key.first != spelling.parts.front()) continue;
       for (const Indices& at : places(spelling, key.second)) {
-        add(spelling, key.second, fill(spelling.module, at), canonical);
+        add(spelling, key.second, fill(spelling.module, at), alias_of);
       }
     }
   }
@@ -58,7 +59,11 @@ class Targets {
     return {at};
   }
 
-  void add(const Spelling& spelling, const Indices& at, const std::string& alias, bool canonical) {
+  void add(
+      const Spelling& spelling,
+      const Indices& at,
+      const std::string& alias,
+      lora::AliasOf alias_of) {
     std::vector<const CanonicalTensor*> parts;
     std::vector<uint64_t> counts;
     for (const size_t part : spelling.parts) {
@@ -70,6 +75,12 @@ class Targets {
     lora::Target target;
     target.alias = alias;
     target.component = component_.table->name;
+    target.alias_of = alias_of;
+    const size_t number = spelling.module.find(".{}");
+    if (number != std::string::npos && !spelling.copies) {
+      target.blocks = spelling.module.substr(0, number);
+      target.block = at.at[0];
+    }
     target.inputs = parts.front()->spec.row_elements();
     for (const PartRows& rows : part_rows(spelling.rows, counts)) {
       target.rows.push_back(
@@ -79,7 +90,7 @@ class Targets {
            .count = rows.count});
       target.outputs += rows.count;
     }
-    if (canonical) add_respelled(target);
+    if (alias_of == lora::AliasOf::diffusers) add_respelled(target);
     targets_.try_emplace(alias, std::move(target));
   }
 
@@ -89,6 +100,10 @@ class Targets {
       if (respelling.canonical.empty() || !target.alias.starts_with(respelling.canonical)) continue;
       lora::Target other = target;
       other.alias.replace(0, respelling.canonical.size(), respelling.other);
+      other.alias_of = lora::AliasOf::others;
+      if (other.blocks.starts_with(respelling.canonical)) {
+        other.blocks.replace(0, respelling.canonical.size(), respelling.other);
+      }
       targets_.try_emplace(other.alias, std::move(other));
     }
   }
@@ -98,6 +113,7 @@ class Targets {
     if (original == targets_.end()) return;
     lora::Target target = original->second;
     target.alias = twin.name;
+    target.alias_of = lora::AliasOf::others;
     targets_.try_emplace(target.alias, std::move(target));
   }
 
