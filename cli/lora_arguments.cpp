@@ -20,6 +20,20 @@ std::optional<double> as_number(const std::string& text) {
   return value;
 }
 
+void settle_block_scales(
+    const std::vector<std::string>& block_scales, std::vector<LoraRequest>& loras) {
+  if (block_scales.empty()) return;
+  if (block_scales.size() != loras.size()) {
+    fail(
+        ErrorKind::usage,
+        "{} LoRA(s) but {} argument(s) of --lora-block-scales; give one each (\"*=1\" changes "
+        "nothing), or none at all",
+        loras.size(),
+        block_scales.size());
+  }
+  for (size_t i = 0; i < loras.size(); ++i) loras[i].block_scales = block_scales[i];
+}
+
 }  // namespace
 
 void add_lora_options(CLI::App& app, LoraArguments& arguments) {
@@ -30,6 +44,15 @@ void add_lora_options(CLI::App& app, LoraArguments& arguments) {
       ->take_all();
   app.add_option(
          "--lora-scale,--lora-scales", arguments.scales, "Scale of each LoRA (default 1.0 each)")
+      ->take_all();
+  app.add_option(
+         "--lora-block-scales",
+         arguments.block_scales,
+         "Factors for parts of each LoRA, on top of its scale, one argument per LoRA: "
+         "PART=SCALE,... where PART is a list of blocks (double:0-5, single, "
+         "transformer_blocks:*), "
+         "a component (text_encoder), a layer outside the blocks (proj_out) or * for all; the last "
+         "that fits counts")
       ->take_all();
 }
 
@@ -59,6 +82,7 @@ std::vector<LoraRequest> settle_loras(const LoraArguments& arguments) {
     }
     for (size_t i = 0; i < loras.size(); ++i) loras[i].scale = arguments.scales[i];
   }
+  settle_block_scales(arguments.block_scales, loras);
   for (const LoraRequest& lora : loras) {
     if (!std::isfinite(lora.scale))
       fail(ErrorKind::usage, "{}: scale {} is not a number", lora.name, lora.scale);

@@ -18,6 +18,7 @@ namespace mflux::cli {
 struct LoraArguments {
   std::vector<std::string> paths = {};  // a number after a path is its scale
   std::vector<double> scales = {};
+  std::vector<std::string> block_scales = {};  // one per LoRA, or none
 };
 
 void add_lora_options(CLI::App& app, LoraArguments& arguments);

@@ -28,6 +28,9 @@ enum class OnLoraFailure : uint8_t {
 struct LoraRequest {
   std::string name = {};  // file, folder with one file, "owner/repo" or "owner/repo:file"
   double scale = 1.0;
+  // Factors for its blocks and components, on top of `scale`: "double:0-5=0.5,text_encoder=0"; the
+  // syntax is in docs/lora-tools.md.
+  std::string block_scales = {};
 };
 
 struct SaveOptions {

@@ -106,6 +106,7 @@ class Planner {
         case OnLoraFailure::full_precision:
           plan_.notes.push_back("A LoRA did not fit: saving without quantization, as asked for");
           plan_.format.reset();
+          plan_.options.quantize_at_load = false;  // there is no level to record
           full_precision_ = true;
           lora::drop(loras_, lora::Drop::layers);
           break;

@@ -107,6 +107,7 @@ Json key_to_json(const lora::KeyRecord& key) {
     json["alpha"] = key.alpha;
     json["alpha_source"] = lora::alpha_source_name(key.alpha_source);
   }
+  if (key.block_scale != 1) json["block_scale"] = key.block_scale;
   if (!key.reason.empty()) json["note"] = key.reason;
   return json;
 }
@@ -119,6 +120,7 @@ Json loras_to_json(const Receipt& receipt, const lora::Loaded& loras) {
     Json item = to_json(record.file);
     item["dialect"] = adapter.dialect;
     item["scale"] = record.scale;
+    if (!record.block_scales.empty()) item["block_scales"] = record.block_scales;
     item["transposed"] = adapter.transposed;
     item["layers"] = record.layers;
     item["kept"] = record.kept;
@@ -208,6 +210,7 @@ Receipt parse_receipt(std::string_view text, const std::string& file) {
       receipt.loras.push_back(
           {.file = file_record(item),
            .scale = item.at("scale").get<double>(),
+           .block_scales = item.value("block_scales", ""),
            .kept = item.at("kept").get<double>(),
            .layers = item.at("layers").get<size_t>()});
     }

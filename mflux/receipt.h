@@ -24,8 +24,9 @@ struct FileRecord {
 struct LoraRecord {
   FileRecord file = {};
   double scale = 1;
-  double kept = 1;    // over all tensors
-  size_t layers = 0;  // merged
+  std::string block_scales = {};  // as given; "" if none
+  double kept = 1;                // over all tensors
+  size_t layers = 0;              // merged
 };
 
 struct Receipt {

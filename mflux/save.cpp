@@ -35,7 +35,7 @@ std::string fingerprint(const Checkpoint& model, const lora::Loaded& loras, cons
       text += stamp(component.folder.path / file.name);
   }
   for (const lora::Adapter& adapter : loras.adapters) {
-    text += stamp(adapter.path) + fmt::format("{}\n", adapter.scale);
+    text += stamp(adapter.path) + fmt::format("{} {}\n", adapter.scale, adapter.block_scales);
   }
   for (const PlannedShard& shard : plan.shards) text += shard.file + "\n" + shard.header + "\n";
   for (const PlannedTensor& tensor : plan.tensors) {
@@ -258,10 +258,18 @@ class Saver {
       const lora::Adapter& adapter = loras_.adapters[i];
       const std::string file = adapter.path.filename().string();
       LoraRecord record{
-          .scale = adapter.scale, .kept = totals[i].kept(), .layers = adapter.updates.size()};
+          .scale = adapter.scale,
+          .block_scales = adapter.block_scales,
+          .kept = totals[i].kept(),
+          .layers = adapter.updates.size()};
       record.file = {
           .file = file, .bytes = fs::file_size(adapter.path), .xxh3_128 = hash_file(adapter.path)};
       layers += record.layers;
+      if (record.layers == 0) {
+        warn(fmt::format("{}: nothing of it was merged", file));
+        report_.receipt.loras.push_back(std::move(record));
+        continue;
+      }
       headline(fmt::format(
           "{}: {} layer(s), scale {:g}, {:.2f} % of it survives rounding",
           file,
@@ -369,7 +377,10 @@ class Saver {
 lora::Loaded load_loras(const Checkpoint& model, const SaveOptions& options) {
   std::vector<lora::LoraSpec> specs;
   for (const LoraRequest& request : options.loras) {
-    specs.push_back({.file = hub::resolve_lora(request.name), .scale = request.scale});
+    specs.push_back(
+        {.file = hub::resolve_lora(request.name),
+         .scale = request.scale,
+         .block_scales = request.block_scales});
   }
   if (specs.empty()) return {};
   return lora::load(specs, lora_base(model, options.layout == Layout::comfyui));

@@ -331,6 +331,13 @@ class Verifier {
             options_.loras[i].scale,
             record.scale);
       }
+      if (options_.loras[i].block_scales != record.block_scales) {
+        fail(
+            "{}: block scales '{}', the receipt says '{}'",
+            path.string(),
+            options_.loras[i].block_scales,
+            record.block_scales);
+      }
     }
     return fmt::format("{} file(s), as the receipt says", receipt_->loras.size());
   }

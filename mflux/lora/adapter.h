@@ -66,11 +66,13 @@ struct KeyRecord {
   double alpha = 0;
   AlphaSource alpha_source = AlphaSource::none;
   std::string reason = {};  // why it was skipped
+  double block_scale = 1;   // of its block, on top of the LoRA's scale
 };
 
 struct LoraSpec {
   std::filesystem::path file;
   double scale = 1.0;
+  std::string block_scales = {};  // factors for blocks and components: block_scales.h
 };
 
 struct Adapter {
@@ -79,6 +81,7 @@ struct Adapter {
   std::filesystem::path path = {};
   std::string dialect = {};  // "kohya", "diffusers + ComfyUI"
   double scale = 1;
+  std::string block_scales = {};
   bool transposed = false;           // every matrix of the file is stored in the other order
   std::vector<Update> updates = {};  // in file order; of one module the matrices first
   std::vector<KeyRecord> keys = {};  // every key of the file, sorted

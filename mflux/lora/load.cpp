@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/error.h"
+#include "mflux/lora/block_scales.h"
 #include "mflux/lora/build.h"
 #include "mflux/lora/contents.h"
 #include "mflux/lora/family.h"
@@ -22,9 +23,12 @@ using safetensors::TensorInfo;
 
 class Loader {
  public:
-  Loader(const BaseModel& model, Names& names, Contents contents, double scale, Loaded& loaded)
+  Loader(
+      const BaseModel& model, Names& names, Contents contents, const LoraSpec& spec, Loaded& loaded)
       : model_(model),
         names_(names),
+        spec_(spec),
+        block_scales_(spec.block_scales, model),
         contents_(std::move(contents)),
         index_(loaded.adapters.size()),
         loaded_(loaded),
@@ -32,7 +36,7 @@ class Loader {
         file_{
             .model = model,
             .bytes = contents_.file.bytes(),
-            .scale = scale,
+            .scale = spec.scale,
             .metadata = std::move(contents_.metadata),
             .sidecar = std::move(contents_.sidecar)} {}
 
@@ -49,6 +53,9 @@ class Loader {
     choose_order();
     for (const auto& [module, algorithm] : applicable_) apply(*module, algorithm);
     note_overlaps();
+    for (const std::string& part : block_scales_.unused()) {
+      loaded_.notes.push_back(fmt::format("{}: has nothing that '{}' could scale", path_, part));
+    }
     notes_.write(path_, loaded_.notes);
     finish();
   }
@@ -112,7 +119,7 @@ class Loader {
   void keep_applicable() {
     for (const Module& module : contents_.modules) {
       if (module.place.target == nullptr) {
-        refuse(module, explain_unknown(module));
+        if (!leave_out(module)) refuse(module, explain_unknown(module));
         continue;
       }
       Classified classified = classify(module);
@@ -122,6 +129,17 @@ class Loader {
         applicable_.emplace_back(&module, classified.algorithm);
       }
     }
+  }
+
+  // "text_encoder=0" does without a component that is not being written.
+  bool leave_out(const Module& module) {
+    const auto component = model_.components.find(module.place.component);
+    const bool is_absent = component != model_.components.end() && component->second.empty();
+    if (!is_absent || !block_scales_.leaves_out(component->first)) return false;
+    const std::string why = fmt::format("{} has the scale 0", component->first);
+    for (const Part& part : module.parts) records_[part.info->name].reason = why;
+    notes_.add(fmt::format("left out: {}", why), module.name);
+    return true;
   }
 
   Refusal explain_unknown(const Module& module) {
@@ -187,10 +205,15 @@ class Loader {
   }
 
   void apply(const Module& module, Algorithm algorithm) {
+    const double block_scale = block_scales_.of(*module.place.target);
+    file_.scale = spec_.scale * block_scale;
     Built built = build(module, algorithm, file_, notes_);
     if (built.refusal) return refuse(module, std::move(*built.refusal));
     for (BuiltUpdate& part : built.updates) {
-      for (const TensorInfo* info : part.keys) record_use(records_[info->name], part.update);
+      for (const TensorInfo* info : part.keys) {
+        record_use(records_[info->name], part.update);
+        records_[info->name].block_scale = block_scale;
+      }
       updates_.push_back(std::move(part.update));
     }
   }
@@ -241,7 +264,8 @@ class Loader {
          .header = std::move(contents_.header),
          .path = std::move(contents_.path),
          .dialect = dialect_of(contents_.modules),
-         .scale = file_.scale,
+         .scale = spec_.scale,
+         .block_scales = spec_.block_scales,
          .transposed = file_.transposed,
          .updates = std::move(updates_),
          .keys = std::move(keys)});
@@ -249,6 +273,8 @@ class Loader {
 
   const BaseModel& model_;
   Names& names_;
+  const LoraSpec& spec_;
+  BlockScales block_scales_;
   Contents contents_;
   size_t index_;
   Loaded& loaded_;
@@ -269,7 +295,7 @@ Loaded load(std::span<const LoraSpec> specs, const BaseModel& model) {
     if (!std::isfinite(spec.scale)) {
       fail(ErrorKind::usage, "{}: scale {} is not finite", spec.file.string(), spec.scale);
     }
-    Loader(model, names, open_contents(spec.file), spec.scale, loaded).run();
+    Loader(model, names, open_contents(spec.file), spec, loaded).run();
   }
   return loaded;
 }
