@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "mflux/models/canonical.h"
+#include "mflux/models/dimensions.h"
 
 namespace mflux::models {
 namespace {
@@ -58,34 +59,6 @@ void check_flat(const CanonicalComponent& component, Problems& problems) {
   problems.missing.insert(fill(name, {.at = {first, 0}, .count = 1}));
 }
 
-// A dimension of the tables, "2h" or "h+m": a sum of multiples of widths.
-struct Term {
-  uint64_t factor = 1;
-  char width = '*';
-};
-
-std::vector<Term> parse_sum(std::string_view text) {
-  std::vector<Term> terms;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find('+'));
-    text.remove_prefix(std::min(text.size(), part.size() + 1));
-    Term term{.factor = 1, .width = part.back()};
-    if (part.size() > 1) term.factor = static_cast<uint64_t>(part.front() - '0');
-    terms.push_back(term);
-  }
-  return terms;
-}
-
-std::vector<std::vector<Term>> parse_shape(std::string_view text) {
-  std::vector<std::vector<Term>> shape;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(' '));
-    text.remove_prefix(std::min(text.size(), part.size() + 1));
-    shape.push_back(parse_sum(part));
-  }
-  return shape;
-}
-
 class Widths {
  public:
   explicit Widths(const CanonicalComponent& component) : component_(component) {
@@ -95,7 +68,7 @@ class Widths {
   // The expected shape; * is what was found.
   Shape expected(const CanonicalTensor& tensor) const {
     Shape shape = tensor.spec.shape;
-    const std::vector<std::vector<Term>> terms = terms_of(tensor);
+    const std::vector<Dimension> terms = terms_of(tensor);
     for (size_t i = 0; i < terms.size() && i < shape.size(); ++i) {
       if (const std::optional<uint64_t> width = evaluate(tensor, terms[i])) shape[i] = *width;
     }
@@ -105,9 +78,8 @@ class Widths {
  private:
   using Key = std::tuple<char, const Block*, Indices>;
 
-  std::vector<std::vector<Term>> terms_of(const CanonicalTensor& tensor) const {
-    std::vector<std::vector<Term>> terms =
-        parse_shape(component_.layers[tensor.layer].layer->shape);
+  std::vector<Dimension> terms_of(const CanonicalTensor& tensor) const {
+    std::vector<Dimension> terms = parse_shape(component_.layers[tensor.layer].layer->shape);
     if (tensor.bias) terms.resize(1);
     return terms;
   }
@@ -119,7 +91,7 @@ class Widths {
   }
 
   void vote(const CanonicalTensor& tensor) {
-    const std::vector<std::vector<Term>> terms = terms_of(tensor);
+    const std::vector<Dimension> terms = terms_of(tensor);
     for (size_t i = 0; i < terms.size() && i < tensor.spec.shape.size(); ++i) {
       const Term& term = terms[i].front();
       const uint64_t found = tensor.spec.shape[i];
@@ -128,8 +100,7 @@ class Widths {
     }
   }
 
-  std::optional<uint64_t> evaluate(
-      const CanonicalTensor& tensor, const std::vector<Term>& terms) const {
+  std::optional<uint64_t> evaluate(const CanonicalTensor& tensor, const Dimension& terms) const {
     uint64_t sum = 0;
     for (const Term& term : terms) {
       const auto found = votes_.find(key(tensor, term.width));

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/models/published.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "mflux/base/error.h"
+#include "mflux/models/dimensions.h"
+#include "mflux/models/names.h"
+#include "mflux/models/spelling.h"
+#include "mflux/models/tables.h"
+
+namespace mflux::models {
+namespace {
+
+struct Width {
+  char letter;
+  uint64_t value;
+  char follows = 0;  // a letter with which it grows and shrinks
+};
+struct BlockCount {
+  std::string_view block;
+  uint64_t count;
+};
+
+constexpr std::array kFluxWidths = {
+    Width{'h', 3072},
+    Width{'m', 12288, 'h'},
+    Width{'d', 128},
+    Width{'c', 64},
+    Width{'o', 64},
+    Width{'t', 4096},
+    Width{'e', 256},
+    Width{'p', 768}};
+constexpr std::array kFluxBlocks = {
+    BlockCount{"transformer_blocks.{}", 19}, BlockCount{"single_transformer_blocks.{}", 38}};
+constexpr std::array kClipWidths = {
+    Width{'h', 768}, Width{'m', 3072, 'h'}, Width{'v', 49408}, Width{'p', 77}};
+constexpr std::array kClipBlocks = {BlockCount{"text_model.encoder.layers.{}", 12}};
+constexpr std::array kT5Widths = {
+    Width{'d', 4096}, Width{'i', 4096}, Width{'f', 10240}, Width{'v', 32128}};
+constexpr std::array kT5Blocks = {BlockCount{"encoder.block.{}", 24}};
+constexpr std::array kQwenWidths = {
+    Width{'h', 3072},
+    Width{'m', 12288, 'h'},
+    Width{'d', 128},
+    Width{'c', 64},
+    Width{'o', 64},
+    Width{'t', 3584},
+    Width{'e', 256}};
+constexpr std::array kQwenBlocks = {BlockCount{"transformer_blocks.{}", 60}};
+constexpr std::array kQwenTextWidths = {
+    Width{'h', 3584},
+    Width{'q', 3584},
+    Width{'k', 512},
+    Width{'f', 18944},
+    Width{'v', 152064},
+    Width{'w', 1280},
+    Width{'g', 3420},
+    Width{'u', 5120}};
+constexpr std::array kQwenTextBlocks = {
+    BlockCount{"model.layers.{}", 28}, BlockCount{"visual.blocks.{}", 32}};
+
+struct Published {
+  std::string_view family;
+  std::string_view component;
+  std::span<const Width> widths;
+  std::span<const BlockCount> blocks;
+};
+constexpr std::array kPublished = {
+    Published{"flux", "transformer", kFluxWidths, kFluxBlocks},
+    Published{"flux", "text_encoder", kClipWidths, kClipBlocks},
+    Published{"flux", "text_encoder_2", kT5Widths, kT5Blocks},
+    Published{"qwen", "transformer", kQwenWidths, kQwenBlocks},
+    Published{"qwen", "text_encoder", kQwenTextWidths, kQwenTextBlocks},
+};
+
+const Published& find(const Family& family, std::string_view component) {
+  const auto found = std::ranges::find_if(kPublished, [&](const Published& published) {
+    return published.family == family.name && published.component == component;
+  });
+  if (found == kPublished.end()) fail("{} has no published '{}'", family.title, component);
+  return *found;
+}
+
+// What a dimension is with the widths that are known.
+struct Reduced {
+  uint64_t known = 0;
+  uint64_t factor = 0;  // of the one unknown width
+  char unknown = 0;     // 0: none
+  bool solvable = true;
+};
+
+Reduced reduce(const Dimension& dimension, const std::map<char, uint64_t>& widths) {
+  Reduced result;
+  for (const Term& term : dimension) {
+    const auto found = widths.find(term.width);
+    if (found != widths.end()) {
+      result.known += term.factor * found->second;
+    } else if (term.width == '*' || (result.unknown != 0 && result.unknown != term.width)) {
+      result.solvable = false;
+    } else {
+      result.unknown = term.width;
+      result.factor += term.factor;
+    }
+  }
+  return result;
+}
+
+// Widths as unknowns, dimensions that were seen as equations.
+class Solver {
+ public:
+  explicit Solver(const Component& table) : layers_(all_layers(table)) {}
+
+  void add(const SeenMatrix& matrix) {
+    Dimension rows;
+    std::vector<Dimension> shape;
+    for (const std::string& name : matrix.layers) {
+      const auto layer = std::ranges::find_if(
+          layers_, [&](const FullLayer& full) { return match(full.name, name).has_value(); });
+      if (layer == layers_.end()) return;
+      shape = parse_shape(layer->layer->shape);
+      if (shape.size() != 2) return;
+      rows.insert(rows.end(), shape.front().begin(), shape.front().end());
+    }
+    if (shape.empty()) return;
+    equations_.emplace_back(std::move(shape.back()), matrix.inputs);
+    equations_.emplace_back(std::move(rows), matrix.outputs);
+  }
+
+  std::map<char, uint64_t> solve() {
+    for (bool is_new = true; is_new;) {
+      is_new = false;
+      for (const auto& [dimension, value] : equations_) {
+        const Reduced reduced = reduce(dimension, widths_);
+        if (!reduced.solvable || reduced.unknown == 0 || value <= reduced.known) continue;
+        if ((value - reduced.known) % reduced.factor != 0) continue;
+        widths_[reduced.unknown] = (value - reduced.known) / reduced.factor;
+        is_new = true;
+      }
+    }
+    return std::move(widths_);
+  }
+
+ private:
+  std::vector<FullLayer> layers_;
+  std::vector<std::pair<Dimension, uint64_t>> equations_;
+  std::map<char, uint64_t> widths_;
+};
+
+Shape shape_of(const Layer& layer, const std::map<char, uint64_t>& widths) {
+  Shape shape;
+  for (const Dimension& dimension : parse_shape(layer.shape)) {
+    const Reduced reduced = reduce(dimension, widths);
+    shape.push_back(reduced.solvable && reduced.unknown == 0 ? reduced.known : 1);
+  }
+  return shape;
+}
+
+}  // namespace
+
+std::vector<std::string> published_components(const Family& family) {
+  std::vector<std::string> names;
+  for (const Published& published : kPublished) {
+    if (published.family == family.name) names.emplace_back(published.component);
+  }
+  return names;
+}
+
+Sizes published_sizes(const Family& family, std::string_view component) {
+  const Published& published = find(family, component);
+  Sizes sizes;
+  for (const Width& width : published.widths) sizes.widths[width.letter] = width.value;
+  for (const BlockCount& block : published.blocks) {
+    sizes.depths[std::string(block.block)] = block.count;
+  }
+  return sizes;
+}
+
+Sizes fit_sizes(
+    const Family& family,
+    std::string_view component,
+    std::span<const SeenMatrix> matrices,
+    Sizes sizes) {
+  Solver solver(component_of(family, component));
+  for (const SeenMatrix& matrix : matrices) solver.add(matrix);
+  const std::map<char, uint64_t> seen = solver.solve();
+  for (const Width& width : find(family, component).widths) {
+    const auto leader = seen.find(width.follows);
+    if (leader == seen.end() || seen.contains(width.letter)) continue;
+    const uint64_t product = sizes.widths[width.letter] * leader->second;
+    const uint64_t published = sizes.widths[width.follows];
+    if (product % published == 0) sizes.widths[width.letter] = product / published;
+  }
+  for (const auto& [letter, value] : seen) sizes.widths[letter] = value;
+  return sizes;
+}
+
+SourceComponent sized_component(
+    const Family& family, std::string_view component, const Sizes& sizes) {
+  SourceComponent source{.name = std::string(component)};
+  for (const FullLayer& full : all_layers(component_of(family, component))) {
+    const bool is_extra = full.block->optional && full.block->keep != Keep::always;
+    if (is_extra || full.layer->optional || full.layer->kind == Kind::constant) continue;
+    const auto depth = sizes.depths.find(std::string(full.block->name));
+    const auto count = static_cast<uint32_t>(depth == sizes.depths.end() ? 1 : depth->second);
+    const TensorSpec weight{Dtype::bf16, shape_of(*full.layer, sizes.widths)};
+    for (uint32_t i = 0; i < count; ++i) {
+      const std::string module = fill(full.name, {.at = {i, 0}, .count = 1});
+      source.tensors.push_back({weight_name(module, canonical_weight(full.layer->kind)), weight});
+      if (full.layer->bias) {
+        source.tensors.push_back({module + ".bias", {Dtype::bf16, {weight.shape.front()}}});
+      }
+    }
+  }
+  return source;
+}
+
+}  // namespace mflux::models
