@@ -95,82 +95,12 @@ void add_model(const Inspection& found, std::vector<std::string>& lines) {
   }
 }
 
-void add_lora(const Inspection& found, std::vector<std::string>& lines) {
-  const LoraReport& report = *found.lora;
-  const lora::Survey& survey = report.survey;
-  std::map<std::string, size_t> ranks;
-  std::map<std::string, size_t> dtypes;
-  for (const lora::SurveyedModule& module : survey.modules) {
-    if (module.rank != 0) ++ranks[std::to_string(module.rank)];
-  }
-  for (const auto& tensor : survey.tensors) ++dtypes[std::string(dtype_name(tensor.spec.dtype))];
-  const Json lora = {
-      {"event", "lora"},
-      {"path", found.path.string()},
-      {"bytes", found.bytes},
-      {"dialect", survey.dialect},
-      {"family", or_null(survey.family)},
-      {"family_by",
-       survey.family.empty() ? Json() : Json(survey.by_metadata ? "metadata" : "names")},
-      {"trainer", or_null(report.trainer)},
-      {"transposed", survey.transposed},
-      {"tensors", survey.tensors.size()},
-      {"modules", survey.modules.size()},
-      {"dtypes", dtypes},
-      {"keys", survey.keys},
-      {"ignored", survey.ignored},
-      {"ranks", ranks},
-      {"model", or_null(report.model)},
-      {"notes", report.notes},
-      {"metadata", survey.metadata}};
-  lines.push_back(lora.dump());
-  for (const lora::SurveyedModule& module : survey.modules) {
-    const bool pair = module.rank != 0;
-    const Json json = {
-        {"event", "module"},
-        {"name", module.name},
-        {"component", module.component},
-        {"layer", module.layer},
-        {"algorithm", module.algorithm},
-        {"rank", pair ? Json(module.rank) : Json()},
-        {"alpha", pair ? Json(module.alpha) : Json()},
-        {"alpha_source", pair ? Json(lora::alpha_source_name(module.alpha_source)) : Json()}};
-    lines.push_back(json.dump());
-  }
-  for (const ComponentCoverage& component : report.components) {
-    const Json json = {
-        {"event", "component coverage"},
-        {"component", component.component},
-        {"hit", component.hit},
-        {"of", component.of}};
-    lines.push_back(json.dump());
-  }
-  for (const LayerCoverage& layer : report.layers) {
-    const Json json = {
-        {"event", "coverage"},
-        {"component", layer.component},
-        {"layer", layer.layer},
-        {"hit", layer.hit},
-        {"of", report.model.empty() ? Json() : Json(layer.of)},
-        {"blocks", layer.blocks}};
-    lines.push_back(json.dump());
-  }
-  for (const lora::Problem& problem : report.problems) {
-    const Json json = {
-        {"event", "problem"},
-        {"kind", lora::problem_name(problem.kind)},
-        {"module", or_null(problem.module)},
-        {"message", problem.message}};
-    lines.push_back(json.dump());
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> json_lines(const Inspection& found) {
   std::vector<std::string> lines;
   if (found.model) add_model(found, lines);
-  if (found.lora) add_lora(found, lines);
+  if (found.lora) add_lora_json(found, lines);
   return lines;
 }
 

@@ -5,20 +5,12 @@
 #include <fmt/ranges.h>
 
 #include "cli/inspection.h"
+#include "cli/lines.h"
 #include "cli/sizes.h"
 #include "cli/table.h"
-#include "mflux/lora/family.h"
 
 namespace mflux::cli {
 namespace {
-
-using Lines = std::vector<std::string>;
-
-constexpr size_t kMaxValue = 100;  // characters of a metadata value that are shown
-
-void add_table(const Table& table, Lines& lines) {
-  for (std::string& line : table.lines()) lines.push_back("  " + std::move(line));
-}
 
 // Files come from anywhere: nothing in them may command the terminal.
 std::string printable(std::string_view text) {
@@ -27,20 +19,6 @@ std::string printable(std::string_view text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   return result;
-}
-
-// At most `bytes` of UTF-8, whole characters.
-std::string_view beginning(std::string_view text, size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
-  return text.substr(0, bytes);
-}
-
-template <typename Key>
-std::string counts(const std::map<Key, size_t>& map) {
-  std::vector<std::string> parts;
-  for (const auto& [key, count] : map) parts.push_back(fmt::format("{} x{}", key, count));
-  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 std::string parameters(uint64_t count) {
@@ -168,97 +146,6 @@ void add_model(const Inspection& found, bool tensors, Lines& lines) {
   if (tensors) add_tensors(report, lines);
 }
 
-// ---- LoRAs
-
-void add_ranks_and_alphas(const lora::Survey& survey, Lines& lines) {
-  std::map<std::string, size_t> algorithms;
-  std::map<uint64_t, size_t> ranks;
-  std::map<std::string, size_t> alphas;
-  for (const lora::SurveyedModule& module : survey.modules) {
-    ++algorithms[module.algorithm];
-    if (module.rank == 0) continue;
-    ++ranks[module.rank];
-    ++alphas
-        [module.alpha_source == lora::AlphaSource::none
-             ? "not stated (alpha = rank)"
-             : fmt::format(
-                   "{:g} ({})", module.alpha, lora::alpha_source_name(module.alpha_source))];
-  }
-  if (!algorithms.empty()) lines.push_back("Modules: " + counts(algorithms));
-  if (!ranks.empty()) lines.push_back("Ranks:   " + counts(ranks));
-  if (!alphas.empty()) lines.push_back("Alphas:  " + counts(alphas));
-}
-
-void add_file(const Inspection& found, const LoraReport& report, Lines& lines) {
-  const lora::Survey& survey = report.survey;
-  std::map<std::string, size_t> dtypes;
-  for (const auto& tensor : survey.tensors) ++dtypes[std::string(dtype_name(tensor.spec.dtype))];
-  lines.push_back(fmt::format(
-      "LoRA, dialect {}, {}{}, {}",
-      survey.dialect,
-      survey.family.empty() ? "the file does not tell for which model"
-                            : fmt::format("made for {}", lora::family_title(survey.family)),
-      survey.family.empty() ? "" : (survey.by_metadata ? " (metadata)" : " (layer names)"),
-      format_size(found.bytes)));
-  if (!report.trainer.empty()) lines.push_back("Trainer: " + report.trainer);
-  if (survey.transposed) lines.push_back("All matrices are stored transposed");
-  lines.push_back("Keys:    " + counts(survey.keys));
-  lines.push_back("Dtypes:  " + counts(dtypes));
-  add_ranks_and_alphas(survey, lines);
-  if (!survey.ignored.empty()) {
-    lines.push_back(fmt::format("Ignored: {}", fmt::join(survey.ignored, ", ")));
-  }
-}
-
-void add_metadata(const lora::Survey& survey, Lines& lines) {
-  if (survey.metadata.empty()) return;
-  lines.push_back("Metadata:");
-  for (const auto& [key, value] : survey.metadata) {
-    const bool is_long = value.size() > kMaxValue;
-    lines.push_back(fmt::format(
-        "  {}: {}{}",
-        key,
-        beginning(value, kMaxValue),
-        is_long ? fmt::format("... ({} bytes)", value.size()) : ""));
-  }
-}
-
-void add_coverage(const LoraReport& report, Lines& lines) {
-  if (!report.model.empty()) {
-    std::vector<std::string> parts;
-    for (const ComponentCoverage& component : report.components) {
-      if (component.hit == 0 && component.component != "transformer") continue;
-      parts.push_back(
-          fmt::format("{} of {} weights of {}", component.hit, component.of, component.component));
-    }
-    lines.push_back(fmt::format("On {} it changes {}", report.model, fmt::join(parts, ", ")));
-  }
-  if (report.layers.empty()) return;
-  Table table({"component", "layer", report.model.empty() ? ">modules" : ">hit", "blocks"});
-  for (const LayerCoverage& layer : report.layers) {
-    table.add(
-        {layer.component,
-         layer.layer,
-         report.model.empty() ? std::to_string(layer.hit)
-                              : fmt::format("{}/{}", layer.hit, layer.of),
-         format_ranges(layer.blocks)});
-  }
-  add_table(table, lines);
-}
-
-void add_lora(const Inspection& found, Lines& lines) {
-  const LoraReport& report = *found.lora;
-  add_file(found, report, lines);
-  add_metadata(report.survey, lines);
-  add_coverage(report, lines);
-  for (const std::string& note : report.notes) lines.push_back("Note: " + note);
-  if (report.problems.empty()) return;
-  lines.push_back(fmt::format("Problems: {}", report.problems.size()));
-  for (const lora::Problem& problem : report.problems) {
-    lines.push_back(fmt::format("  {} [{}]", problem.message, lora::problem_name(problem.kind)));
-  }
-}
-
 }  // namespace
 
 std::string_view naming_name(models::Naming naming) {
@@ -273,10 +160,10 @@ std::string_view naming_name(models::Naming naming) {
   return "";
 }
 
-std::vector<std::string> text_lines(const Inspection& found, bool tensors) {
+std::vector<std::string> text_lines(const Inspection& found, const TextOptions& options) {
   Lines lines;
-  if (found.model) add_model(found, tensors, lines);
-  if (found.lora) add_lora(found, lines);
+  if (found.model) add_model(found, options.tensors, lines);
+  if (found.lora) add_lora_text(found, options.verbose, lines);
   for (std::string& line : lines) line = printable(line);
   return lines;
 }

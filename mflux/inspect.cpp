@@ -3,25 +3,18 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <set>
 #include <string_view>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/contents.h"
-#include "mflux/lora_base.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
 namespace {
-
-using lora::Loaded;
-using lora::Survey;
 
 fs::path resolve(const std::string& name) {
   std::error_code error;
@@ -192,161 +185,18 @@ ModelReport inspect_model(const fs::path& path, const InspectOptions& options) {
   return report;
 }
 
-// ---- LoRAs
-
-std::string trainer_of(const safetensors::Metadata& metadata) {
-  const auto value = [&](const std::string& key) -> std::string {
-    const auto found = metadata.find(key);
-    return found == metadata.end() ? "" : found->second;
-  };
-  if (const std::string software = value("software"); !software.empty()) {
-    const nlohmann::json json = nlohmann::json::parse(software, nullptr, false);
-    if (!json.is_object()) return software;
-    if (json.contains("name") && json["name"].is_string()) return json["name"];
-  }
-  if (metadata.contains("ot_revision") || metadata.contains("ot_branch")) return "OneTrainer";
-  const std::string network = value("ss_network_module");
-  if (metadata.contains("ss_sd_scripts_commit_hash")) {
-    return network.empty() ? "kohya's scripts" : fmt::format("kohya's scripts ({})", network);
-  }
-  if (!network.empty()) return network;
-  return metadata.contains("lora_adapter_metadata") ? "diffusers / PEFT" : "";
-}
-
-class Coverage {
- public:
-  // Counts a layer that is hit; `tensor` without ".weight".
-  void hit(const std::string& component, std::string_view tensor) {
-    Row& row = row_of(component, tensor);
-    ++row.coverage.hit;
-    if (const auto block = block_name(tensor).block) row.blocks.insert(*block);
-  }
-
-  // Counts a layer of the model, if some layer of its kind is hit.
-  void have(const std::string& component, std::string_view tensor) {
-    const auto found = rows_.find({component, block_name(tensor).pattern});
-    if (found != rows_.end()) ++found->second.coverage.of;
-  }
-
-  std::vector<LayerCoverage> list() && {
-    std::vector<LayerCoverage> layers;
-    for (auto& [key, row] : rows_) {
-      row.coverage.blocks.assign(row.blocks.begin(), row.blocks.end());
-      layers.push_back(std::move(row.coverage));
-    }
-    return layers;
-  }
-
- private:
-  struct Row {
-    LayerCoverage coverage = {};
-    std::set<uint64_t> blocks = {};
-  };
-
-  Row& row_of(const std::string& component, std::string_view tensor) {
-    const std::string pattern = block_name(tensor).pattern;
-    Row& row = rows_[{component, pattern}];
-    row.coverage.component = component;
-    row.coverage.layer = pattern;
-    return row;
-  }
-
-  std::map<std::pair<std::string, std::string>, Row> rows_;
-};
-
-std::string_view layer_of(std::string_view tensor) {
-  constexpr std::string_view kWeight = ".weight";
-  if (tensor.ends_with(kWeight)) tensor.remove_suffix(kWeight.size());
-  return tensor;
-}
-
-using Tensors = std::set<std::pair<std::string, std::string>>;  // component, tensor
-
-Tensors tensors_hit(const Loaded& loaded) {
-  Tensors hit;
-  for (const lora::Adapter& adapter : loaded.adapters) {
-    for (const lora::Update& update : adapter.updates) {
-      for (const lora::TargetRows& rows : lora::target_of(update).rows) {
-        hit.emplace(rows.component, rows.tensor);
-      }
-    }
-  }
-  return hit;
-}
-
-std::vector<ComponentCoverage> cover_components(const lora::BaseModel& base, const Tensors& hit) {
-  std::map<std::string, Tensors> all;
-  for (const lora::Target& target : base.targets) {
-    for (const lora::TargetRows& rows : target.rows) {
-      all[rows.component].emplace(rows.component, rows.tensor);
-    }
-  }
-  std::vector<ComponentCoverage> components;
-  for (const auto& [name, tensors] : all) {
-    const auto count =
-        std::ranges::count_if(tensors, [&](const auto& t) { return hit.contains(t); });
-    components.push_back({name, static_cast<size_t>(count), tensors.size()});
-  }
-  return components;
-}
-
-void try_on(const fs::path& path, const InspectOptions& options, LoraReport& report) {
-  const Checkpoint model = open_checkpoint(hub::resolve_model(*options.model), options.base_model);
-  const lora::BaseModel base = lora_base(model);
-  Loaded loaded = lora::load(std::vector<lora::LoraSpec>{{.file = path}}, base);
-  report.model = base.title;
-  const Tensors hit = tensors_hit(loaded);
-  report.components = cover_components(base, hit);
-  Coverage coverage;
-  for (const auto& [component, tensor] : hit) coverage.hit(component, layer_of(tensor));
-  for (const auto& [component, tensors] : base.components) {
-    for (const auto& [tensor, shape] : tensors) coverage.have(component, layer_of(tensor));
-  }
-  report.layers = std::move(coverage).list();
-  report.problems = std::move(loaded.problems);
-  report.notes = std::move(loaded.notes);
-}
-
-LoraReport inspect_lora(const fs::path& path, const InspectOptions& options) {
-  LoraReport report{.survey = lora::survey(path)};
-  report.trainer = trainer_of(report.survey.metadata);
-  if (options.model) {
-    try_on(path, options, report);
-    return report;
-  }
-  Coverage coverage;
-  for (const lora::SurveyedModule& module : report.survey.modules) {
-    coverage.hit(module.component, module.layer);
-  }
-  report.layers = std::move(coverage).list();
-  report.problems = report.survey.problems;
-  return report;
-}
-
 }  // namespace
-
-BlockName block_name(std::string_view name) {
-  constexpr std::array<std::string_view, 4> kWords = {"blocks", "block", "layers", "layer"};
-  for (size_t begin = 1; begin < name.size(); ++begin) {
-    const bool separated = name[begin - 1] == '.' || name[begin - 1] == '_';
-    const std::string_view before = name.substr(0, begin - 1);
-    const auto ends = [&](std::string_view word) { return before.ends_with(word); };
-    if (!separated || std::ranges::none_of(kWords, ends)) continue;
-    const std::string_view rest = name.substr(begin);
-    uint64_t number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc()) continue;
-    const auto digits = static_cast<size_t>(end - rest.data());
-    return {fmt::format("{}{{}}{}", name.substr(0, begin), rest.substr(digits)), number};
-  }
-  return {std::string(name), std::nullopt};
-}
 
 Inspection inspect(const InspectOptions& options) {
   try {
     Inspection found{.path = resolve(options.path)};
     if (const auto lora = find_lora(found.path)) {
-      found.lora = inspect_lora(*lora, options);
+      found.lora = report_lora(
+          *lora,
+          {.model = options.model,
+           .base_model = options.base_model,
+           .scale = options.scale,
+           .block_scales = options.block_scales});
       found.bytes = fs::file_size(*lora);
       return found;
     }

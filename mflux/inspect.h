@@ -13,8 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "mflux/block_name.h"
 #include "mflux/checkpoint.h"
-#include "mflux/lora/survey.h"
+#include "mflux/lora_report.h"
 #include "mflux/receipt.h"
 
 namespace mflux {
@@ -23,6 +24,8 @@ struct InspectOptions {
   std::string path = {};                       // file, folder or name; see hub/hub.h
   std::optional<std::string> base_model = {};  // family, where the files cannot tell
   std::optional<std::string> model = {};       // for a LoRA: on which model it is tried
+  double scale = 1;                            // and with which scales
+  std::string block_scales = {};
 };
 
 struct ComponentReport {
@@ -58,31 +61,6 @@ struct ModelReport {
   std::string receipt_problem = {};        // why there is none although the file is there
 };
 
-// Layers whose names differ only in the number of their block.
-struct LayerCoverage {
-  std::string component = {};
-  std::string layer = {};             // "transformer_blocks.{}.attn.to_q"
-  std::vector<uint64_t> blocks = {};  // ascending; of those that are hit
-  size_t hit = 0;
-  size_t of = 0;  // how many the model has; 0 without a model
-};
-
-struct ComponentCoverage {
-  std::string component = {};
-  size_t hit = 0;  // weights that the LoRA changes
-  size_t of = 0;   // weights that a LoRA may address
-};
-
-struct LoraReport {
-  lora::Survey survey = {};
-  std::string trainer = {};                        // "" if the metadata do not say
-  std::string model = {};                          // title of the model it was tried on; "" without
-  std::vector<ComponentCoverage> components = {};  // with a model
-  std::vector<LayerCoverage> layers = {};          // with a model its layers, else the file's
-  std::vector<lora::Problem> problems = {};
-  std::vector<std::string> notes = {};
-};
-
 struct Inspection {
   std::filesystem::path path = {};
   uint64_t bytes = 0;  // of the safetensors files
@@ -93,12 +71,5 @@ struct Inspection {
 // Throws Error if there is nothing to look at or a file is malformed. What is merely unknown or
 // does not fit is in the report.
 Inspection inspect(const InspectOptions& options);
-
-// "a.blocks.3.b" -> "a.blocks.{}.b" and 3; a name without a block number stays.
-struct BlockName {
-  std::string pattern = {};
-  std::optional<uint64_t> block = {};
-};
-BlockName block_name(std::string_view name);
 
 }  // namespace mflux

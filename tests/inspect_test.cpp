@@ -298,7 +298,7 @@ TEST_CASE("a LoRA without a model is grouped by the layers it names") {
   LoraFile file = proj_lora();
   file.metadata = {{"ss_sd_scripts_commit_hash", "x"}, {"ss_network_module", "networks.lora_flux"}};
   const LoraReport report = inspect_lora(file.write(folder));
-  CHECK(report.trainer == "kohya's scripts (networks.lora_flux)");
+  CHECK(report.survey.trainer.name == "kohya's scripts (networks.lora_flux)");
   CHECK(report.model == "");
   CHECK(report.components.empty());
   CHECK(report.problems.empty());
@@ -327,7 +327,7 @@ TEST_CASE("trainers are known by their metadata") {
     const TempDir folder;
     LoraFile file = proj_lora();
     file.metadata = metadata;
-    CHECK(inspect_lora(file.write(folder)).trainer == trainer);
+    CHECK(inspect_lora(file.write(folder)).survey.trainer.name == trainer);
   }
 }
 

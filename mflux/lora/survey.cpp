@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/lora/survey.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "mflux/lora/build.h"
 #include "mflux/lora/contents.h"
 #include "mflux/lora/names.h"
+#include "mflux/lora/values.h"
 
 namespace mflux::lora {
 namespace {
@@ -30,6 +32,7 @@ class Surveyor {
     const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
     survey_.family = family;
     survey_.by_metadata = by_metadata;
+    survey_.trainer = trainer_of(contents_.header);
     choose_order();
     for (const Module& module : contents_.modules) add(module);
     survey_.tensors = std::move(contents_.header.tensors);
@@ -84,6 +87,8 @@ class Surveyor {
       check(module, part);
     }
     if (is_pair(module)) add_pair(module, surveyed);
+    add_dense(module, surveyed);
+    if (!classified.refusal) surveyed.dead = why_dead(module, surveyed);
     survey_.modules.push_back(std::move(surveyed));
   }
 
@@ -111,6 +116,10 @@ class Surveyor {
       return;
     }
     surveyed.rank = *rank;
+    const TensorSpec& down = module.find(Parameter::down)->spec;
+    const TensorSpec& up = module.find(Parameter::up)->spec;
+    surveyed.outputs = survey_.transposed ? up.row_elements() : up.rows();
+    surveyed.inputs = survey_.transposed ? down.rows() : down.row_elements();
     const FileContext file{
         .model = no_model_,
         .bytes = contents_.file.bytes(),
@@ -122,6 +131,42 @@ class Surveyor {
     }
     surveyed.alpha = alpha.value;
     surveyed.alpha_source = alpha.source;
+  }
+
+  // A difference tells the shape as a pair does; of a bias alone there are only rows.
+  void add_dense(const Module& module, SurveyedModule& surveyed) const {
+    const auto* info = module.find(Parameter::diff);
+    if (info == nullptr && module.find(Parameter::up) == nullptr)
+      info = module.find(Parameter::down);
+    if (info == nullptr || surveyed.outputs != 0 || info->spec.shape.empty()) return;
+    surveyed.outputs = info->spec.rows();
+    surveyed.inputs = info->spec.shape.size() == 1 ? 0 : info->spec.row_elements();
+  }
+
+  // Trainers begin with a B of zeros: a layer that never learned still has one.
+  std::string why_dead(const Module& module, const SurveyedModule& surveyed) const {
+    const bool has_pair = is_pair(module);
+    for (const Part& part : module.parts) {
+      const bool adds =
+          part.parameter == Parameter::diff || part.parameter == Parameter::bias_diff ||
+          part.parameter == Parameter::up_bias || part.parameter == Parameter::magnitude;
+      if (adds && !is_zero(*part.info)) return "";
+    }
+    if (!has_pair) {
+      const bool is_plain = std::ranges::all_of(module.parts, [](const Part& part) {
+        return part.parameter == Parameter::diff || part.parameter == Parameter::bias_diff;
+      });
+      return is_plain ? "the difference is all zero" : "";
+    }
+    if (surveyed.alpha_source == AlphaSource::tensor && surveyed.alpha == 0) return "alpha is 0";
+    if (is_zero(*module.find(Parameter::up))) return "B is all zero";
+    if (is_zero(*module.find(Parameter::down))) return "A is all zero";
+    return "";
+  }
+
+  bool is_zero(const safetensors::TensorInfo& info) const {
+    if (!is_float(info.spec.dtype)) return false;
+    return all_zero(info.spec.dtype, contents_.file.bytes().subspan(info.offset, info.bytes));
   }
 
   const BaseModel no_model_ = {};

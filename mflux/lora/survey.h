@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mflux/lora/adapter.h"
+#include "mflux/lora/trainer.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::lora {
@@ -22,10 +23,14 @@ struct SurveyedModule {
   uint64_t rank = 0;      // 0: not a pair of matrices that fit each other
   double alpha = 0;       // of a pair
   AlphaSource alpha_source = AlphaSource::none;
+  uint64_t outputs = 0;  // rows and columns of the change; 0 where the tensors do not tell
+  uint64_t inputs = 0;
+  std::string dead = {};  // why it changes nothing whatever the strength: "B is all zero"
 };
 
 struct Survey {
   std::string dialect = {};
+  Trainer trainer = {};
   std::string family = {};   // "flux", "qwen", another model's name; "" if nothing tells
   bool by_metadata = false;  // the metadata say so, else the names
   bool transposed = false;   // every pair that can tell is stored in the other order

@@ -45,6 +45,19 @@ bool all_finite(Dtype dtype, std::span<const std::byte> data) {
   return true;
 }
 
+bool all_zero(Dtype dtype, std::span<const std::byte> data) {
+  const size_t chunk_bytes = kChunk * static_cast<size_t>(dtype_bytes(dtype));
+  std::array<float, kChunk> values;
+  while (!data.empty()) {
+    const auto chunk = data.first(std::min(data.size(), chunk_bytes));
+    const auto out = std::span(values).first(chunk.size() / dtype_bytes(dtype));
+    kernels::to_float32(dtype, chunk, out);
+    if (std::ranges::any_of(out, [](float value) { return value != 0; })) return false;
+    data = data.subspan(chunk.size());
+  }
+  return true;
+}
+
 std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::byte> data) {
   if (spec.elements() != 1) return std::nullopt;
   switch (spec.dtype) {

@@ -13,6 +13,9 @@ namespace mflux::lora {
 // Is every value finite as float32. `dtype` is a float.
 bool all_finite(Dtype dtype, std::span<const std::byte> data);
 
+// Is every value 0, of either sign. `dtype` is a float.
+bool all_zero(Dtype dtype, std::span<const std::byte> data);
+
 // The value of a tensor with one element, float or integer; none of any other tensor.
 std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::byte> data);
 
