@@ -75,7 +75,7 @@ BakeSums measure(const Checkpoint& model, const Changed& changed) {
   tile.source = &tile.component->tensors[piece.source];
   tile.columns = tile.source->spec.row_elements();
   tile.uses = &uses;
-  uses.front().read_factors(tile.columns);
+  uses.front().factors = read_factors(*tensor.deltas[changed.piece], tile.columns);
   BakeSums sums;
   uint64_t sampled = 0;
   for (const uint64_t begin : run_begins(piece.count)) {
