@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 # Installs what the build needs and this machine lacks; touches nothing if all is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 debian_packages=(
   cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
-  doctest-dev libxxhash-dev libssl-dev python3-venv)
-homebrew_packages=(cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest xxhash openssl@3)
+  doctest-dev libxxhash-dev libssl-dev libopenblas-dev python3-venv)
+homebrew_packages=(cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest xxhash openssl@3 mlx)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -21,6 +22,16 @@ debian() {
   echo "Installing with apt: ${missing[*]}"
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# MLX is in no Debian release; its wheel holds the library, the headers and a CMake package.
+mlx_wheel() {
+  local version=0.32.4 venv=build/mlx-venv
+  [ -f "$venv/version-$version" ] && return
+  echo "Installing MLX $version from PyPI into $venv"
+  python3 -m venv "$venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check "mlx==$version" "mlx-cpu==$version"
+  touch "$venv/version-$version"
 }
 
 homebrew() {
@@ -38,6 +49,7 @@ if [ "$(uname)" = Darwin ]; then
   homebrew
 elif command -v apt-get >/dev/null; then
   debian
+  mlx_wheel
 else
   echo "Neither apt nor Homebrew here. Install these (Debian's names) by hand: ${debian_packages[*]}" >&2
   exit 1

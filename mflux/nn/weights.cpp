@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/nn/weights.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <mlx/allocator.h>
+#include <mlx/device.h>
+
+#include "mflux/base/error.h"
+#include "mflux/base/file.h"
+#include "mflux/decode.h"
+#include "mflux/kernels/convert.h"
+#include "mflux/kernels/quantize.h"
+
+namespace mflux::nn {
+namespace {
+
+using models::MappedTensor;
+
+mx::Shape mlx_shape(const Shape& shape) {
+  mx::Shape result;
+  for (const uint64_t size : shape) result.push_back(static_cast<int32_t>(size));
+  return result;
+}
+
+// The dtype MLX computes with as it is stored; none for those that are converted while loading.
+std::optional<mx::Dtype> mlx_dtype(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f32:
+      return mx::float32;
+    case Dtype::f16:
+      return mx::float16;
+    case Dtype::bf16:
+      return mx::bfloat16;
+    case Dtype::u32:
+      return mx::uint32;
+    case Dtype::u8:
+      return mx::uint8;
+    default:
+      return std::nullopt;
+  }
+}
+
+// Memory of MLX's own that is filled before it becomes an array.
+class Buffer {
+ public:
+  explicit Buffer(uint64_t bytes) : data_(mx::allocator::malloc(bytes)), bytes_(bytes) {}
+
+  std::span<std::byte> bytes() {
+    mx::allocator::Buffer buffer = data_.buffer();
+    return {static_cast<std::byte*>(buffer.raw_ptr()), bytes_};
+  }
+  mx::array array(const mx::Shape& shape, mx::Dtype dtype) {
+    return mx::array(std::move(data_), shape, dtype);
+  }
+
+ private:
+  mx::allocator::Data data_;
+  uint64_t bytes_;
+};
+
+// An array over bytes that live as long as `owner`. They are aligned for the dtype, and at least
+// eight readable bytes lie before them.
+mx::array array_over(
+    std::span<const std::byte> bytes,
+    const mx::Shape& shape,
+    mx::Dtype dtype,
+    std::shared_ptr<const MappedFile> owner) {
+  // MLX takes a mutable pointer for every array; it never writes to one that somebody else holds.
+  auto* data = const_cast<std::byte*>(bytes.data());
+  if (!mx::is_available(mx::Device::gpu)) {
+    // MLX's CPU allocator copies foreign memory. Its own buffers keep their size in the word before
+    // the data, and only the allocator reads that word, which never gets to see this buffer.
+    mx::allocator::Buffer buffer(data - sizeof(size_t));
+    if (buffer.raw_ptr() == data) {
+      const auto release = [owner](mx::allocator::Buffer) mutable { owner.reset(); };
+      return mx::array(mx::allocator::Data(buffer, release), shape, dtype);
+    }
+  }
+  return mx::array(data, shape, dtype, [owner](void*) mutable { owner.reset(); });
+}
+
+}  // namespace
+
+class Loader {
+ public:
+  Loader(const Checkpoint& model, const Component& component, const LoadOptions& options)
+      : model_(model), component_(component), options_(options) {
+    for (const auto& file : component.folder.files) {
+      files_.push_back(std::make_shared<const MappedFile>(component.folder.path / file.name));
+    }
+  }
+
+  Weights load() {
+    weights_.component_ = component_.name;
+    weights_.config_ = component_.source.config;
+    const models::MappedComponent mapped = models::map_component(
+        *model_.family, component_.source, model_.naming, models::Naming::mflux);
+    for (const MappedTensor& tensor : mapped.tensors) {
+      if (tensor.values.empty()) add(tensor);
+    }
+    return std::move(weights_);
+  }
+
+ private:
+  void add(const MappedTensor& tensor) {
+    Weights::Entry& entry = weights_.entries_[tensor.name];
+    entry.layer.name = component_.name + "/" + tensor.name;
+    const LogicalTensor& source = component_.tensors[tensor.pieces.front().source];
+    if (const auto format = wanted_format(tensor, source); format && !source.format) {
+      quantize(tensor, *format, entry.layer);
+    } else if (is_whole(tensor, source) && source.format) {
+      map_packed(source, entry.layer);
+    } else if (is_whole(tensor, source) && mlx_dtype(source.spec.dtype)) {
+      entry.layer.weight = map(source.file, source.offset, {source.spec.dtype, tensor.shape});
+    } else {
+      entry.layer.weight = gather(tensor, source.spec.dtype);
+    }
+  }
+
+  std::optional<QuantFormat> wanted_format(
+      const MappedTensor& tensor, const LogicalTensor& source) const {
+    if (source.format) return source.format;
+    if (!options_.quantize) return std::nullopt;
+    return models::quantization(*model_.family, component_.name, tensor, *options_.quantize);
+  }
+
+  static bool is_whole(const MappedTensor& tensor, const LogicalTensor& source) {
+    const models::Piece& piece = tensor.pieces.front();
+    return tensor.pieces.size() == 1 && tensor.transpose.none() && piece.source_begin == 0 &&
+           piece.count == source.spec.rows();
+  }
+
+  // The mapped file's own bytes, or a copy where they are not aligned for their dtype.
+  mx::array map(size_t file, uint64_t offset, const TensorSpec& spec) {
+    const auto bytes = files_[file]->bytes().subspan(offset, spec.bytes());
+    const mx::Dtype dtype = mlx_dtype(spec.dtype).value();
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % dtype_bytes(spec.dtype) != 0) {
+      Buffer buffer(bytes.size());
+      std::ranges::copy(bytes, buffer.bytes().begin());
+      return buffer.array(mlx_shape(spec.shape), dtype);
+    }
+    return array_over(bytes, mlx_shape(spec.shape), dtype, files_[file]);
+  }
+
+  void map_packed(const LogicalTensor& source, Linear& layer) {
+    layer.format = source.format;
+    const auto part = [&](const safetensors::StoredTensor& stored) {
+      return map(stored.file, stored.info.offset, stored.info.spec);
+    };
+    const TensorSpec packed{
+        Dtype::u32,
+        {source.spec.rows(), source.format->packed_columns(source.spec.row_elements())}};
+    layer.weight = map(source.file, source.offset, packed);
+    layer.scales = part(*source.scales);
+    if (source.biases != nullptr) layer.biases = part(*source.biases);
+  }
+
+  // Rows put together from several places, or in another order or dtype.
+  mx::array gather(const MappedTensor& tensor, Dtype stored) {
+    const Dtype dtype = mlx_dtype(stored) && is_float(stored) ? stored : Dtype::bf16;
+    const TensorSpec spec{dtype, tensor.shape};
+    Buffer buffer(spec.bytes());
+    each_block(
+        tensor,
+        [&](std::span<const float> rows, uint64_t first, uint64_t row_bytes) {
+          const uint64_t bytes = rows.size() * dtype_bytes(dtype);
+          kernels::from_float32(rows, dtype, buffer.bytes().subspan(first * row_bytes, bytes));
+        },
+        dtype);
+    return buffer.array(mlx_shape(tensor.shape), *mlx_dtype(dtype));
+  }
+
+  template <typename Use>
+  void each_block(const MappedTensor& tensor, const Use& use, Dtype dtype) {
+    const TensorSpec spec{dtype, tensor.shape};
+    const uint64_t columns = std::max<uint64_t>(1, spec.row_elements());
+    const uint64_t block = std::max<uint64_t>(1, kBlockElements / columns);
+    for (uint64_t row = 0; row < spec.rows(); row += block) {
+      const uint64_t rows = std::min(block, spec.rows() - row);
+      values_.resize(std::max<uint64_t>(values_.size(), rows * columns));
+      const std::span<float> out = std::span(values_).first(rows * columns);
+      read_mapped_rows(component_, tensor, row, rows, out);
+      use(out, row, columns * dtype_bytes(dtype));
+    }
+  }
+
+  void quantize(const MappedTensor& tensor, const QuantFormat& format, Linear& layer) {
+    const TensorSpec matrix{tensor.dtype, tensor.shape};
+    const uint64_t columns = matrix.row_elements();
+    const Dtype scale_dtype = format.has_biases() ? tensor.dtype : Dtype::u8;
+    const TensorSpec packed{Dtype::u32, {matrix.rows(), format.packed_columns(columns)}};
+    const TensorSpec groups{scale_dtype, {matrix.rows(), format.groups(columns)}};
+    Buffer weight(packed.bytes());
+    Buffer scales(groups.bytes());
+    Buffer biases(format.has_biases() ? groups.bytes() : 0);
+    each_block(
+        tensor,
+        [&](std::span<const float> rows, uint64_t first, uint64_t) {
+          const uint64_t count = rows.size() / columns;
+          const auto part = [&](Buffer& buffer, const TensorSpec& spec) {
+            const uint64_t row_bytes = spec.row_elements() * dtype_bytes(spec.dtype);
+            return buffer.bytes().empty()
+                       ? std::span<std::byte>()
+                       : buffer.bytes().subspan(first * row_bytes, count * row_bytes);
+          };
+          kernels::quantize(
+              format,
+              rows,
+              tensor.dtype,
+              kernels::Rounding::exact_scales,
+              {part(weight, packed), part(scales, groups), part(biases, groups)});
+        },
+        tensor.dtype);
+    layer.format = format;
+    layer.weight = weight.array(mlx_shape(packed.shape), mx::uint32);
+    layer.scales = scales.array(mlx_shape(groups.shape), *mlx_dtype(scale_dtype));
+    if (format.has_biases()) {
+      layer.biases = biases.array(mlx_shape(groups.shape), *mlx_dtype(scale_dtype));
+    }
+  }
+
+  static constexpr uint64_t kBlockElements = 1 << 20;
+
+  const Checkpoint& model_;
+  const Component& component_;
+  const LoadOptions& options_;
+  std::vector<std::shared_ptr<const MappedFile>> files_ = {};
+  std::vector<float> values_ = {};
+  Weights weights_ = {};
+};
+
+bool Weights::has(std::string_view tensor) const {
+  return entries_.contains(tensor);
+}
+
+const Weights::Entry& Weights::find(std::string_view name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) fail("{}: has no tensor '{}'", component_, name);
+  return found->second;
+}
+
+const mx::array& Weights::tensor(std::string_view name) const {
+  return find(name).layer.weight;
+}
+
+Linear Weights::linear(std::string_view module) const {
+  Linear layer = find(fmt::format("{}.weight", module)).layer;
+  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) layer.bias = tensor(bias);
+  return layer;
+}
+
+Embedding Weights::embedding(std::string_view module) const {
+  return {find(fmt::format("{}.weight", module)).layer};
+}
+
+Norm Weights::norm(std::string_view module) const {
+  Norm norm{.weight = tensor(fmt::format("{}.weight", module))};
+  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) norm.bias = tensor(bias);
+  return norm;
+}
+
+Conv Weights::conv(std::string_view module) const {
+  Conv conv{.weight = tensor(fmt::format("{}.weight", module))};
+  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) conv.bias = tensor(bias);
+  return conv;
+}
+
+int Weights::blocks(std::string_view prefix) const {
+  int count = 0;
+  for (auto it = entries_.lower_bound(prefix);
+       it != entries_.end() && it->first.starts_with(prefix);
+       ++it) {
+    count = std::max(count, std::atoi(it->first.c_str() + prefix.size()) + 1);
+  }
+  return count;
+}
+
+uint64_t Weights::bytes() const {
+  uint64_t sum = 0;
+  for (const auto& [name, entry] : entries_) {
+    sum += entry.layer.weight.nbytes();
+    if (entry.layer.scales) sum += entry.layer.scales->nbytes();
+    if (entry.layer.biases) sum += entry.layer.biases->nbytes();
+  }
+  return sum;
+}
+
+Weights load_weights(
+    const Checkpoint& model, std::string_view component, const LoadOptions& options) {
+  const auto found = std::ranges::find(model.components, component, &Component::name);
+  if (found == model.components.end()) {
+    fail("{}: has no component '{}'", model.path.string(), component);
+  }
+  return Loader(model, *found, options).load();
+}
+
+}  // namespace mflux::nn

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// The weights of one component, by the names of Python's mflux whatever the source's naming: its
+// layouts are MLX's own (convolutions channels last). Files are mapped, not copied, where their
+// bytes are what MLX computes with.
+//
+//   const Weights weights = load_weights(model, "transformer", {});
+//   const Linear q = weights.linear("transformer_blocks.0.attn.to_q");
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/checkpoint.h"
+#include "mflux/lora/contributions.h"
+#include "mflux/nn/layers.h"
+
+namespace mflux::nn {
+
+struct LoadOptions {
+  std::optional<QuantFormat> quantize = {};  // packs while loading what the family packs
+  // What LoRAs add, by "component/canonical tensor"; null: nothing. The Loaded it points into must
+  // outlive the call.
+  const std::map<std::string, std::vector<lora::Contribution>>* contributions = nullptr;
+};
+
+class Weights {
+ public:
+  bool has(std::string_view tensor) const;
+  // All throw Error naming component and tensor if it is not there.
+  const mx::array& tensor(std::string_view name) const;
+  Linear linear(std::string_view module) const;  // weight, bias if there is one, LoRAs
+  Embedding embedding(std::string_view module) const;
+  Norm norm(std::string_view module) const;
+  Conv conv(std::string_view module) const;
+  // How many blocks there are: with "transformer_blocks.", the highest number after it, plus one.
+  int blocks(std::string_view prefix) const;
+
+  const std::string& component() const { return component_; }
+  const std::string& config() const { return config_; }  // text of config.json, or ""
+  uint64_t bytes() const;                                // of all tensors
+
+ private:
+  friend class Loader;
+  struct Entry {
+    Linear layer = {};  // `bias` is an entry of its own
+  };
+  const Entry& find(std::string_view name) const;
+
+  std::string component_ = {};
+  std::string config_ = {};
+  std::map<std::string, Entry, std::less<>> entries_ = {};  // by tensor
+};
+
+// Throws Error for a tensor that is missing, unknown, misshapen, or not finite after a LoRA.
+Weights load_weights(
+    const Checkpoint& model, std::string_view component, const LoadOptions& options);
+
+}  // namespace mflux::nn
