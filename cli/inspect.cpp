@@ -5,10 +5,14 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/inspection.h"
+#include "cli/sizes.h"
+#include "mflux/base/error.h"
+#include "mflux/convert_lora.h"
 
 namespace mflux::cli {
 namespace {
@@ -18,10 +22,51 @@ struct InspectArguments {
   std::string base_model = {};
   std::string model = {};
   bool tensors = false;
+  std::vector<std::string> convert = {};  // dialect and file
+  bool overwrite = false;
   ConsoleOptions console = {};
 };
 
+int run_convert(const InspectArguments& arguments) {
+  ConvertOptions options{
+      .lora = arguments.options.path,
+      .dialect = arguments.convert.at(0),
+      .output = arguments.convert.at(1),
+      .overwrite = arguments.overwrite,
+      .scale = arguments.options.scale,
+      .block_scales = arguments.options.block_scales};
+  if (!arguments.base_model.empty()) options.base_model = arguments.base_model;
+  if (!arguments.model.empty()) options.model = arguments.model;
+  Console console(arguments.console);
+  const lora::ConvertedFile done = convert_lora(options);
+  if (console.json()) {
+    const nlohmann::ordered_json json = {
+        {"event", "converted"},
+        {"path", options.output.string()},
+        {"from", done.from},
+        {"to", options.dialect},
+        {"layers", done.layers},
+        {"tensors", done.tensors},
+        {"bytes", done.bytes},
+        {"notes", done.notes}};
+    console.result(json.dump());
+    return ExitStatus::done;
+  }
+  for (const std::string& note : done.notes) console.result("Note: " + note);
+  console.result(fmt::format(
+      "Wrote {}: {} layer(s), {} tensors, {}; {} is {} now",
+      options.output.string(),
+      done.layers,
+      done.tensors,
+      format_size(done.bytes),
+      done.from,
+      options.dialect));
+  return ExitStatus::done;
+}
+
 int run(const InspectArguments& arguments) {
+  if (!arguments.convert.empty()) return run_convert(arguments);
+  if (arguments.overwrite) fail(ErrorKind::usage, "--overwrite is for --convert");
   InspectOptions options = arguments.options;
   if (!arguments.base_model.empty()) options.base_model = arguments.base_model;
   if (!arguments.model.empty()) options.model = arguments.model;
@@ -47,12 +92,19 @@ Command add_inspect(CLI::App& app, const Program&) {
       "measured");
   app.add_option("--base-model", arguments->base_model, "Family, where the files cannot tell");
   app.add_option(
-         "--lora-scale", arguments->options.scale, "With --model: the scale with which it is tried")
+         "--lora-scale", arguments->options.scale, "Scale with which a LoRA is tried or converted")
       ->capture_default_str();
   app.add_option(
       "--lora-block-scales",
       arguments->options.block_scales,
-      "And factors for its blocks, as for mflux save");
+      "Factors for parts of it, as for mflux save");
+  app.add_option(
+         "--convert",
+         arguments->convert,
+         "Rewrite a LoRA in another dialect: diffusers, kohya or comfyui, and the file to write")
+      ->type_name("DIALECT OUT")
+      ->expected(2);
+  app.add_flag("--overwrite", arguments->overwrite, "With --convert: replace the file");
   app.add_flag("--tensors", arguments->tensors, "List every tensor");
   app.add_flag("--json", arguments->console.json, "One JSON object a line");
   app.add_flag(
