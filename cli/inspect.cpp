@@ -2,6 +2,8 @@
 #include "mflux/inspect.h"
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -22,7 +24,7 @@ struct InspectArguments {
   std::string base_model = {};
   std::string model = {};
   bool tensors = false;
-  std::vector<std::string> convert = {};  // dialect and file
+  std::pair<std::string, std::string> convert = {};  // dialect and file
   bool overwrite = false;
   ConsoleOptions console = {};
 };
@@ -30,8 +32,8 @@ struct InspectArguments {
 int run_convert(const InspectArguments& arguments) {
   ConvertOptions options{
       .lora = arguments.options.path,
-      .dialect = arguments.convert.at(0),
-      .output = arguments.convert.at(1),
+      .dialect = arguments.convert.first,
+      .output = arguments.convert.second,
       .overwrite = arguments.overwrite,
       .scale = arguments.options.scale,
       .block_scales = arguments.options.block_scales};
@@ -65,7 +67,7 @@ int run_convert(const InspectArguments& arguments) {
 }
 
 int run(const InspectArguments& arguments) {
-  if (!arguments.convert.empty()) return run_convert(arguments);
+  if (!arguments.convert.second.empty()) return run_convert(arguments);
   if (arguments.overwrite) fail(ErrorKind::usage, "--overwrite is for --convert");
   InspectOptions options = arguments.options;
   if (!arguments.base_model.empty()) options.base_model = arguments.base_model;
@@ -102,8 +104,7 @@ Command add_inspect(CLI::App& app, const Program&) {
          "--convert",
          arguments->convert,
          "Rewrite a LoRA in another dialect: diffusers, kohya or comfyui, and the file to write")
-      ->type_name("DIALECT OUT")
-      ->expected(2);
+      ->type_name("DIALECT OUT");
   app.add_flag("--overwrite", arguments->overwrite, "With --convert: replace the file");
   app.add_flag("--tensors", arguments->tensors, "List every tensor");
   app.add_flag("--json", arguments->console.json, "One JSON object a line");

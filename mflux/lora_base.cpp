@@ -43,7 +43,7 @@ std::map<std::string, std::vector<models::SeenMatrix>> seen_matrices(
   std::map<std::string, std::vector<models::SeenMatrix>> seen;
   for (const lora::SurveyedModule& module : survey.modules) {
     const lora::Target* target = names.resolve(module.name).target;
-    if (target == nullptr || module.outputs == 0 || module.inputs == 0) continue;
+    if (target == nullptr || module.outputs == 0) continue;
     models::SeenMatrix matrix{.outputs = module.outputs, .inputs = module.inputs};
     for (const lora::TargetRows& rows : target->rows) {
       std::string layer(module_of(rows.tensor));

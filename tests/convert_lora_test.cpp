@@ -363,21 +363,5 @@ TEST_CASE("what does not fit is not converted, and nothing is written or left be
             .contains("lora_unet_transformer_blocks_0_attn_to_q"));
 }
 
-TEST_CASE("algorithms whose factors cannot be cut only change names") {
-  const TinySave tiny(TinyFamily::qwen);
-  LoraFile file;
-  file.add("lora_unet_transformer_blocks_0_attn_to_q.lokr_w1", {2, 2});
-  file.add("lora_unet_transformer_blocks_0_attn_to_q.lokr_w2", {32, 32});
-  const std::string lora = file.write(tiny.folder, "lokr.safetensors").string();
-  const std::string error = error_of([&] { convert(tiny, lora, "comfyui"); });
-  if (error.empty()) {
-    CHECK(
-        header_of(tiny.path("comfyui.safetensors"))
-            .find("diffusion_model.transformer_blocks.0.attn.to_q.lokr_w1") != nullptr);
-  } else {
-    CHECK_MESSAGE(contains(error, "LoKr"), error);
-  }
-}
-
 }  // namespace
 }  // namespace mflux

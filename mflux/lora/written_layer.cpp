@@ -15,9 +15,9 @@ using safetensors::TensorInfo;
 
 // Pairs with one A and one scale, whose Bs lie one below the other.
 struct Group {
-  Matrix down;
+  StoredMatrix down;
   double scale = 1;
-  std::vector<std::pair<RowMap, Matrix>> ups = {};  // `from` is a row of its matrix
+  std::vector<std::pair<RowMap, StoredMatrix>> ups = {};  // `from` is a row of its matrix
 
   uint64_t rank() const { return down.rows; }
   bool is_free(const std::vector<RowMap>& rows) const {
@@ -49,7 +49,8 @@ class LayerWriter {
       if (!layer_.biases.empty()) {
         write_dense(style_.up_bias, layer_.biases, 1 / scale_);
       } else if (zero_bias && !groups_.empty()) {
-        push(style_.up_bias, {layer_.target->outputs}, Matrix::zeros(up_dtype_, outputs(), 1));
+        push(
+            style_.up_bias, {layer_.target->outputs}, StoredMatrix::zeros(up_dtype_, outputs(), 1));
       }
       return std::move(result_);
     }
@@ -62,14 +63,14 @@ class LayerWriter {
  private:
   uint64_t outputs() const { return layer_.target->outputs; }
 
-  void push(std::string_view ending, Shape shape, Matrix values) {
+  void push(std::string_view ending, Shape shape, StoredMatrix values) {
     result_.tensors.push_back(
         {fmt::format("{}{}", layer_.module, ending), std::move(shape), std::move(values)});
   }
 
   void add(const PairPart& part) {
-    Matrix down = read_matrix(*part.module->find(Parameter::down), file_, part.transposed);
-    Matrix up = rows_at(
+    StoredMatrix down = read_matrix(*part.module->find(Parameter::down), file_, part.transposed);
+    StoredMatrix up = rows_at(
         read_matrix(*part.module->find(Parameter::up), file_, part.transposed),
         source_rows(part.rows));
     if (part.cut) {
@@ -133,8 +134,8 @@ class LayerWriter {
       columns = std::max(columns, group.down.columns);
       down_dtype = common_dtype(down_dtype, group.down.dtype);
     }
-    Matrix down = Matrix::zeros(down_dtype, rank, columns);
-    Matrix up = Matrix::zeros(up_dtype_, outputs(), rank);
+    StoredMatrix down = StoredMatrix::zeros(down_dtype, rank, columns);
+    StoredMatrix up = StoredMatrix::zeros(up_dtype_, outputs(), rank);
     uint64_t begin = 0;
     for (const Group& group : groups_) {
       put(group.down, 1, begin, 0, down);
@@ -151,7 +152,7 @@ class LayerWriter {
   void write_alpha() {
     const auto narrow = static_cast<float>(result_.alpha);
     const bool is_exact = static_cast<double>(narrow) == result_.alpha;
-    Matrix alpha = Matrix::zeros(is_exact ? Dtype::f32 : Dtype::f64, 1, 1);
+    StoredMatrix alpha = StoredMatrix::zeros(is_exact ? Dtype::f32 : Dtype::f64, 1, 1);
     if (is_exact) {
       std::memcpy(alpha.data.data(), &narrow, sizeof narrow);
     } else {
@@ -166,11 +167,11 @@ class LayerWriter {
       const std::vector<DensePart>& parts,
       double factor,
       bool is_matrix = false) {
-    std::vector<std::pair<const DensePart*, Matrix>> values;
+    std::vector<std::pair<const DensePart*, StoredMatrix>> values;
     Dtype dtype = parts.front().info->spec.dtype;
     bool is_exact = true;
     for (const DensePart& part : parts) {
-      Matrix whole = read_matrix(*part.info, file_);
+      StoredMatrix whole = read_matrix(*part.info, file_);
       if (!is_matrix) whole = {whole.dtype, whole.rows * whole.columns, 1, std::move(whole.data)};
       values.emplace_back(&part, rows_at(whole, source_rows(part.rows)));
       dtype = common_dtype(dtype, whole.dtype);
@@ -181,7 +182,7 @@ class LayerWriter {
       dtype = common_dtype(dtype, Dtype::f32);
     }
     const uint64_t columns = is_matrix ? layer_.target->inputs : 1;
-    Matrix result = Matrix::zeros(dtype, outputs(), columns);
+    StoredMatrix result = StoredMatrix::zeros(dtype, outputs(), columns);
     for (const auto& [part, matrix] : values) {
       uint64_t row = 0;
       for (const RowMap& map : part->rows) {

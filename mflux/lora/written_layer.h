@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "mflux/lora/matrix.h"
 #include "mflux/lora/module.h"
+#include "mflux/lora/stored_matrix.h"
 #include "mflux/lora/writing_style.h"
 
 namespace mflux::lora {
@@ -48,7 +48,7 @@ struct WrittenLayer {
 struct WrittenTensor {
   std::string name = {};
   Shape shape = {};
-  Matrix values = {};
+  StoredMatrix values = {};
 };
 
 struct WrittenTensors {

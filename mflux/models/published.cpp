@@ -121,11 +121,11 @@ class Solver {
           layers_, [&](const FullLayer& full) { return match(full.name, name).has_value(); });
       if (layer == layers_.end()) return;
       shape = parse_shape(layer->layer->shape);
-      if (shape.size() != 2) return;
+      if (shape.size() != (matrix.inputs == 0 ? 1U : 2U)) return;
       rows.insert(rows.end(), shape.front().begin(), shape.front().end());
     }
     if (shape.empty()) return;
-    equations_.emplace_back(std::move(shape.back()), matrix.inputs);
+    if (matrix.inputs != 0) equations_.emplace_back(std::move(shape.back()), matrix.inputs);
     equations_.emplace_back(std::move(rows), matrix.outputs);
   }
 

@@ -24,7 +24,8 @@ struct Sizes {
 std::vector<std::string> published_components(const Family& family);
 Sizes published_sizes(const Family& family, std::string_view component);
 
-// A matrix over canonical layers ("transformer_blocks.0.attn.to_q"), one below the other.
+// A matrix over canonical layers ("transformer_blocks.0.attn.to_q"), one below the other; or a
+// vector, which has no inputs.
 struct SeenMatrix {
   std::vector<std::string> layers = {};
   uint64_t outputs = 0;

@@ -136,6 +136,87 @@ TEST_CASE("inspect lists what is wrong with a LoRA and still succeeds") {
   CHECK(events.at("problem").at(0)["kind"] == "incomplete");
 }
 
+TEST_CASE("inspect says first whether a LoRA fits, and what of it would survive") {
+  const TempDir folder;
+  write_zeros(folder / "model/transformer/model.safetensors", tiny_flux());
+  const std::string model = (folder / "model").string();
+  const std::string lora = small_lora().write(folder, "style.safetensors").string();
+  const ProgramRun alone = run_program({"inspect", lora});
+  CHECK(alone.lines().at(0) == "OK: fits FLUX.1 as it was published; --model tries a model");
+  CHECK(contains(alone.out, "Trainer: kohya's scripts or a tool with their names (by key style)"));
+  const ProgramRun tried = run_program({"inspect", lora, "--model", model});
+  CHECK(tried.lines().at(0) == "OK: fits FLUX.1: every key can be merged");
+  CHECK(contains(tried.out, "Expected to survive rounding: "));
+  CHECK(contains(tried.out, "% at 4 bits (from 32 rows of each weight)"));
+  CHECK_FALSE(contains(tried.out, "transformer/transformer_blocks.0.attn.to_q.weight"));
+  const ProgramRun verbose = run_program({"inspect", lora, "--model", model, "-v"});
+  CHECK(contains(verbose.out, "transformer/transformer_blocks.0.attn.to_q.weight"));
+  const auto events = events_of(run_program({"inspect", "--json", lora, "--model", model}));
+  CHECK(events.at("lora")[0]["fit"] == "fits");
+  CHECK(events.at("lora")[0]["trainer_by"] == "key style");
+  REQUIRE(events.at("kept").size() == 4);
+  CHECK(events.at("kept")[0]["bits"] == 16);
+  CHECK(events.at("kept")[3]["bits"] == 4);
+  CHECK(events.at("kept")[3]["sampled_rows"] == 32);
+  CHECK(events.at("kept layer").size() == 12);
+  CHECK(events.at("block coverage")[0].contains("hit"));
+}
+
+TEST_CASE("inspect lists dead and double layers") {
+  const TempDir folder;
+  LoraFile file = small_lora();
+  const std::string twin = "diffusion_model.double_blocks.0.img_attn.qkv";
+  file.add(twin + ".lora_down.weight", {4, 64});
+  file.tensors.push_back(testing::f32_tensor(
+      twin + ".lora_up.weight", {192, 4}, std::vector<float>(std::size_t{192} * 4)));
+  const std::string lora = file.write(folder).string();
+  const ProgramRun text = run_program({"inspect", lora});
+  CHECK(contains(text.out, "Dead (B is all zero): 1 module(s): " + twin));
+  CHECK(contains(text.out, "Double: transformer/transformer_blocks.0.attn.to_k is changed by "));
+  const auto events = events_of(run_program({"inspect", "--json", lora}));
+  CHECK(events.at("dead").at(0)["module"] == twin);
+  CHECK(events.at("duplicate").at(0)["modules"].size() == 2);
+  const auto dead = events_of(run_program({"inspect", "--json", lora, "--lora-scale", "0"}));
+  CHECK(dead.at("dead").size() == 2);
+  CHECK(dead.at("lora")[0]["fit"] == "changes nothing");
+}
+
+TEST_CASE("inspect --convert writes another dialect, and says so") {
+  const TempDir folder;
+  const std::string lora = small_lora().write(folder, "style.safetensors").string();
+  const std::string out = (folder / "out.safetensors").string();
+  const ProgramRun run = run_program({"inspect", lora, "--convert", "diffusers", out});
+  CHECK(run.status == 0);
+  CHECK(contains(run.out, out + ": 3 layer(s), 6 tensors, "));
+  CHECK(contains(run_program({"inspect", out}).out, "LoRA, dialect diffusers"));
+  const ProgramRun again = run_program({"inspect", lora, "--convert", "diffusers", out});
+  CHECK(again.status == 2);
+  CHECK(contains(again.err, "exists; --overwrite replaces it"));
+  const auto events = events_of(
+      run_program({"inspect", "--convert", "comfyui", out, lora, "--overwrite", "--json"}));
+  CHECK(events.at("converted").at(0)["from"] == "kohya");
+  CHECK(events.at("converted").at(0)["layers"] == 1);
+  CHECK(run_program({"inspect", lora, "--convert", "kohya"}).status == 2);
+  CHECK(run_program({"inspect", lora, "--overwrite"}).status == 2);
+}
+
+TEST_CASE("inspect --convert ends with status 3 where the dialect has no word") {
+  const TempDir folder;
+  LoraFile file = small_lora();
+  file.add("lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight", {4, 64});
+  file.add("lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_up.weight", {64, 4});
+  const std::string lora = file.write(folder).string();
+  const std::string out = (folder / "out.safetensors").string();
+  const ProgramRun run = run_program({"inspect", lora, "--convert", "diffusers", out});
+  CHECK(run.status == 3);
+  CHECK(contains(run.err, "lora_te3_encoder_block_0_layer_0_SelfAttention_q"));
+  CHECK_FALSE(std::filesystem::exists(out));
+  const ProgramRun without = run_program(
+      {"inspect", lora, "--convert", "diffusers", out, "--lora-block-scales", "text_encoder_2=0"});
+  CHECK(without.status == 0);
+  CHECK(contains(without.out, "left out: its scale is 0"));
+}
+
 TEST_CASE("nothing in a file can command the terminal") {
   const TempDir folder;
   LoraFile file = small_lora();

@@ -77,6 +77,8 @@ TEST_CASE("widths follow from the matrices of a LoRA, fused or not") {
   CHECK(found.at('m') == 384);  // in the published proportion
   found = widths({{{"transformer_blocks.0.norm1.linear"}, 6 * 96 + 1, 97}, {{"unknown"}, 3, 3}});
   CHECK(found.at('h') == 97);
+  CHECK(widths({{{"transformer_blocks.0.attn.norm_q"}, 32, 0}}).at('d') == 32);
+  CHECK(widths({{{"transformer_blocks.0.attn.to_q"}, 32, 0}}) == published.widths);
   CHECK(widths({}) == published.widths);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/lora/matrix.h"
+#include "mflux/lora/stored_matrix.h"
 
 #include <algorithm>
 #include <cstring>
@@ -30,27 +30,27 @@ bool can_be_written(Dtype dtype) {
 
 }  // namespace
 
-Matrix Matrix::zeros(Dtype dtype, uint64_t rows, uint64_t columns) {
+StoredMatrix StoredMatrix::zeros(Dtype dtype, uint64_t rows, uint64_t columns) {
   return {dtype, rows, columns, std::vector<std::byte>(rows * columns * dtype_bytes(dtype))};
 }
 
-std::span<std::byte> Matrix::at(uint64_t row, uint64_t column, uint64_t count) {
+std::span<std::byte> StoredMatrix::at(uint64_t row, uint64_t column, uint64_t count) {
   const uint64_t size = dtype_bytes(dtype);
   return std::span(data).subspan((row * columns + column) * size, count * size);
 }
 
-std::span<const std::byte> Matrix::at(uint64_t row, uint64_t column, uint64_t count) const {
+std::span<const std::byte> StoredMatrix::at(uint64_t row, uint64_t column, uint64_t count) const {
   const uint64_t size = dtype_bytes(dtype);
   return std::span(data).subspan((row * columns + column) * size, count * size);
 }
 
-Matrix read_matrix(
+StoredMatrix read_matrix(
     const safetensors::TensorInfo& info, std::span<const std::byte> file, bool transposed) {
   const auto bytes = file.subspan(info.offset, info.bytes);
-  Matrix matrix{
+  StoredMatrix matrix{
       info.spec.dtype, info.spec.rows(), info.spec.row_elements(), {bytes.begin(), bytes.end()}};
   if (!transposed) return matrix;
-  Matrix other = Matrix::zeros(matrix.dtype, matrix.columns, matrix.rows);
+  StoredMatrix other = StoredMatrix::zeros(matrix.dtype, matrix.columns, matrix.rows);
   for (uint64_t i = 0; i < matrix.rows; ++i) {
     for (uint64_t j = 0; j < matrix.columns; ++j) {
       std::ranges::copy(std::as_const(matrix).at(i, j, 1), other.at(j, i, 1).begin());
@@ -59,13 +59,13 @@ Matrix read_matrix(
   return other;
 }
 
-Matrix rows_of(const Matrix& matrix, uint64_t begin, uint64_t count) {
+StoredMatrix rows_of(const StoredMatrix& matrix, uint64_t begin, uint64_t count) {
   const auto bytes = matrix.at(begin, 0, count * matrix.columns);
   return {matrix.dtype, count, matrix.columns, {bytes.begin(), bytes.end()}};
 }
 
-Matrix rows_at(const Matrix& matrix, std::span<const uint64_t> rows) {
-  Matrix result = Matrix::zeros(matrix.dtype, rows.size(), matrix.columns);
+StoredMatrix rows_at(const StoredMatrix& matrix, std::span<const uint64_t> rows) {
+  StoredMatrix result = StoredMatrix::zeros(matrix.dtype, rows.size(), matrix.columns);
   for (uint64_t i = 0; i < rows.size(); ++i) {
     std::ranges::copy(
         matrix.at(rows[i], 0, matrix.columns), result.at(i, 0, matrix.columns).begin());
@@ -73,8 +73,8 @@ Matrix rows_at(const Matrix& matrix, std::span<const uint64_t> rows) {
   return result;
 }
 
-Matrix columns_of(const Matrix& matrix, std::span<const uint64_t> columns) {
-  Matrix result = Matrix::zeros(matrix.dtype, matrix.rows, columns.size());
+StoredMatrix columns_of(const StoredMatrix& matrix, std::span<const uint64_t> columns) {
+  StoredMatrix result = StoredMatrix::zeros(matrix.dtype, matrix.rows, columns.size());
   for (uint64_t i = 0; i < matrix.rows; ++i) {
     for (uint64_t j = 0; j < columns.size(); ++j) {
       std::ranges::copy(matrix.at(i, columns[j], 1), result.at(i, j, 1).begin());
@@ -83,7 +83,7 @@ Matrix columns_of(const Matrix& matrix, std::span<const uint64_t> columns) {
   return result;
 }
 
-std::vector<uint64_t> used_columns(const Matrix& matrix) {
+std::vector<uint64_t> used_columns(const StoredMatrix& matrix) {
   std::vector<bool> used(matrix.columns);
   for (uint64_t i = 0; i < matrix.rows; ++i) {
     const auto row = doubles(matrix.dtype, matrix.at(i, 0, matrix.columns), 1);
@@ -96,7 +96,7 @@ std::vector<uint64_t> used_columns(const Matrix& matrix) {
   return columns;
 }
 
-bool scales_exactly(const Matrix& matrix, double factor) {
+bool scales_exactly(const StoredMatrix& matrix, double factor) {
   if (factor == 1) return true;
   if (!can_be_written(matrix.dtype)) return false;
   const std::vector<double> values = doubles(matrix.dtype, matrix.data, factor);
@@ -107,7 +107,8 @@ bool scales_exactly(const Matrix& matrix, double factor) {
   return doubles(matrix.dtype, stored, 1) == values;
 }
 
-void put(const Matrix& matrix, double factor, uint64_t row, uint64_t column, Matrix& into) {
+void put(
+    const StoredMatrix& matrix, double factor, uint64_t row, uint64_t column, StoredMatrix& into) {
   for (uint64_t i = 0; i < matrix.rows; ++i) {
     const auto from = matrix.at(i, 0, matrix.columns);
     const auto to = into.at(row + i, column, matrix.columns);
