@@ -115,17 +115,6 @@ HWY_INLINE void store_scalars(
   }
 }
 
-HWY_INLINE float load_scalar(Dtype dtype, const std::byte* in, size_t index) {
-  if (dtype == Dtype::f32) {
-    float value = 0;
-    std::memcpy(&value, in + 4 * index, 4);
-    return value;
-  }
-  uint16_t bits = 0;
-  std::memcpy(&bits, in + 2 * index, 2);
-  return dtype == Dtype::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
-}
-
 template <int kBits>
 void quantize_bits(
     const float* w,
@@ -164,6 +153,19 @@ void quantize_bits(
 }
 
 template <int kBits>
+void round_bits(
+    const float* w, size_t groups, size_t group_size, Dtype dtype, const PackedRows& out) {
+  constexpr auto kLevels = static_cast<float>((1 << kBits) - 1);
+  for (size_t group = 0; group < groups; ++group, w += group_size) {
+    uint8_t codes[kLargestGroup] = {};
+    const float scale = load_float(dtype, out.scales.data(), group);
+    const float bias = load_float(dtype, out.biases.data(), group);
+    if (scale != 0) round_group(w, group_size, kLevels, scale, bias, codes);
+    pack_codes<kBits>(codes, group_size, out.packed.data() + group * group_size / 8 * kBits);
+  }
+}
+
+template <int kBits>
 void dequantize_bits(
     const ConstPackedRows& in, size_t groups, size_t group_size, Dtype dtype, float* out) {
   const Floats d;
@@ -172,8 +174,8 @@ void dequantize_bits(
   uint8_t codes[kLargestGroup];
   for (size_t group = 0; group < groups; ++group, out += group_size) {
     unpack_codes<kBits>(in.packed.data() + group * group_size / 8 * kBits, group_size, codes);
-    const FloatVector scale = hn::Set(d, load_scalar(dtype, in.scales.data(), group));
-    const FloatVector bias = hn::Set(d, load_scalar(dtype, in.biases.data(), group));
+    const FloatVector scale = hn::Set(d, load_float(dtype, in.scales.data(), group));
+    const FloatVector bias = hn::Set(d, load_float(dtype, in.biases.data(), group));
     for (size_t i = 0; i < group_size; i += hn::Lanes(d)) {
       const auto code = hn::PromoteTo(integers, hn::LoadU(bytes, codes + i));
       hn::StoreU(hn::Add(hn::Mul(hn::ConvertTo(d, code), scale), bias), d, out + i);
@@ -202,6 +204,29 @@ void quantize_affine(
       return quantize_bits<6>(w, groups, group_size, dtype, stored, out);
     default:
       return quantize_bits<8>(w, groups, group_size, dtype, stored, out);
+  }
+}
+
+void quantize_affine_on_grid(
+    int bits,
+    const float* w,
+    size_t groups,
+    size_t group_size,
+    Dtype dtype,
+    const PackedRows& out) {
+  switch (bits) {
+    case 2:
+      return round_bits<2>(w, groups, group_size, dtype, out);
+    case 3:
+      return round_bits<3>(w, groups, group_size, dtype, out);
+    case 4:
+      return round_bits<4>(w, groups, group_size, dtype, out);
+    case 5:
+      return round_bits<5>(w, groups, group_size, dtype, out);
+    case 6:
+      return round_bits<6>(w, groups, group_size, dtype, out);
+    default:
+      return round_bits<8>(w, groups, group_size, dtype, out);
   }
 }
 
@@ -236,6 +261,7 @@ namespace mflux::kernels {
 namespace {
 
 HWY_EXPORT(quantize_affine);
+HWY_EXPORT(quantize_affine_on_grid);
 HWY_EXPORT(dequantize_affine);
 
 }  // namespace
@@ -255,6 +281,13 @@ void quantize_affine(
    scale_dtype,
    rounding == Rounding::stored_scales,
    out);
+}
+
+void quantize_affine_on_grid(
+    const QuantFormat& format, std::span<const float> w, Dtype scale_dtype, PackedRows out) {
+  const auto group_size = static_cast<size_t>(format.group_size);
+  HWY_DYNAMIC_DISPATCH(quantize_affine_on_grid)
+  (format.bits, w.data(), w.size() / group_size, group_size, scale_dtype, out);
 }
 
 void dequantize_affine(

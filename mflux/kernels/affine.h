@@ -13,6 +13,9 @@ void quantize_affine(
     Rounding rounding,
     PackedRows out);
 
+void quantize_affine_on_grid(
+    const QuantFormat& format, std::span<const float> w, Dtype scale_dtype, PackedRows out);
+
 void dequantize_affine(
     const QuantFormat& format, ConstPackedRows in, Dtype scale_dtype, std::span<float> out);
 

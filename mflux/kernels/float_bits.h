@@ -4,7 +4,9 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "mflux/base/tensor.h"
 
@@ -78,6 +80,18 @@ inline float rounded_to(Dtype dtype, float value) {
   if (dtype == Dtype::bf16) return bf16_to_float(float_to_bf16(value));
   if (dtype == Dtype::f16) return f16_to_float(float_to_f16(value));
   return value;
+}
+
+// Value `index` of an array of F32, F16 or BF16.
+inline float load_float(Dtype dtype, const std::byte* values, size_t index) {
+  if (dtype == Dtype::f32) {
+    float value = 0;
+    std::memcpy(&value, values + 4 * index, 4);
+    return value;
+  }
+  uint16_t bits = 0;
+  std::memcpy(&bits, values + 2 * index, 2);
+  return dtype == Dtype::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
 }
 
 }  // namespace mflux::kernels

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
@@ -97,6 +98,29 @@ void quantize_microscaling(
   }
 }
 
+// `scales`: one of each group.
+template <bool kEightBits>
+void round_groups(
+    const float* w, size_t groups, size_t group_size, const float* scales, std::byte* packed) {
+  constexpr size_t kBits = kEightBits ? 8 : 4;
+  uint8_t codes[32];
+  for (size_t group = 0; group < groups; ++group, w += group_size) {
+    encode_group<kEightBits>(w, group_size, scales[group], Dtype::f32, codes);
+    pack_codes<kBits>(codes, group_size, packed + group * group_size / 8 * kBits);
+  }
+}
+
+void quantize_microscaling_on_grid(
+    QuantMode mode,
+    const float* w,
+    size_t groups,
+    size_t group_size,
+    const float* scales,
+    std::byte* packed) {
+  if (mode == QuantMode::mxfp8) return round_groups<true>(w, groups, group_size, scales, packed);
+  round_groups<false>(w, groups, group_size, scales, packed);
+}
+
 }  // namespace mflux::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -105,6 +129,7 @@ namespace mflux::kernels {
 namespace {
 
 HWY_EXPORT(quantize_microscaling);
+HWY_EXPORT(quantize_microscaling_on_grid);
 
 constexpr std::array<float, 16> kE2m1 = {
     0, 0.5F, 1, 1.5F, 2, 3, 4, 6, -0.0F, -0.5F, -1, -1.5F, -2, -3, -4, -6};
@@ -117,13 +142,30 @@ void quantize_microscaling(
   HWY_DYNAMIC_DISPATCH(quantize_microscaling)(format.mode, w.data(), groups, calculation, out);
 }
 
+void quantize_microscaling_on_grid(
+    const QuantFormat& format, std::span<const float> w, PackedRows out) {
+  const auto group_size = static_cast<size_t>(format.group_size);
+  const size_t groups = w.size() / group_size;
+  std::vector<float> scales(groups);
+  for (size_t i = 0; i < groups; ++i) scales[i] = microscaling_scale(format.mode, out.scales[i]);
+  HWY_DYNAMIC_DISPATCH(quantize_microscaling_on_grid)
+  (format.mode, w.data(), groups, group_size, scales.data(), out.packed.data());
+}
+
+float microscaling_scale(QuantMode mode, std::byte stored) {
+  const auto bits = std::to_integer<uint8_t>(stored);
+  return mode == QuantMode::nvfp4 ? e4m3_to_float(bits) : std::ldexp(1.0F, bits - 127);
+}
+
+float e2m1_to_float(uint8_t code) {
+  return kE2m1.at(code);
+}
+
 void dequantize_microscaling(const QuantFormat& format, ConstPackedRows in, std::span<float> out) {
   const auto group_size = static_cast<size_t>(format.group_size);
   const bool eight_bits = format.bits == 8;
   for (size_t group = 0; group * group_size < out.size(); ++group) {
-    const auto scale_bits = std::to_integer<uint8_t>(in.scales[group]);
-    const float scale = format.mode == QuantMode::nvfp4 ? e4m3_to_float(scale_bits)
-                                                        : std::ldexp(1.0F, scale_bits - 127);
+    const float scale = microscaling_scale(format.mode, in.scales[group]);
     for (size_t i = group * group_size; i < (group + 1) * group_size; ++i) {
       const auto byte = std::to_integer<uint8_t>(in.packed[eight_bits ? i : i / 2]);
       const float value =

@@ -17,6 +17,12 @@ void quantize(
   quantize_microscaling(format, w, calculation, out);
 }
 
+void quantize_on_grid(
+    const QuantFormat& format, std::span<const float> w, Dtype dtype, PackedRows out) {
+  if (format.mode == QuantMode::affine) return quantize_affine_on_grid(format, w, dtype, out);
+  quantize_microscaling_on_grid(format, w, out);
+}
+
 void dequantize(const QuantFormat& format, ConstPackedRows in, Dtype dtype, std::span<float> out) {
   if (format.mode == QuantMode::affine) return dequantize_affine(format, in, dtype, out);
   dequantize_microscaling(format, in, out);

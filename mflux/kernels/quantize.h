@@ -47,6 +47,11 @@ void quantize(
     Rounding rounding,
     PackedRows out);
 
+// The codes nearest to w on the grid that out.scales and out.biases already hold; writes
+// out.packed. Where a scale is 0, so are the codes.
+void quantize_on_grid(
+    const QuantFormat& format, std::span<const float> w, Dtype dtype, PackedRows out);
+
 // out: whole rows; code * scale + bias, each step in float32: the value the packed weight stands
 // for.
 void dequantize(const QuantFormat& format, ConstPackedRows in, Dtype dtype, std::span<float> out);
