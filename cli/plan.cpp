@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/sizes.h"
+#include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/plan.h"
 
@@ -34,7 +35,9 @@ void print_json(const Plan& plan, const lora::Loaded& loras) {
           {"bits", tensor.format ? Json(tensor.format->bits) : Json()},
           {"bytes", part->spec.bytes()},
           {"file", plan.shards[part->shard].file},
-          {"baked", tensor.baked()}};
+          {"baked", tensor.baked()},
+          {"raised_from_bits", tensor.raised_from ? Json(*tensor.raised_from) : Json()},
+          {"rounding", tensor.keeps_delta ? "delta" : "nearest"}};
       fmt::print("{}\n", json.dump());
     }
   }
@@ -78,7 +81,9 @@ void print_text(const Plan& plan, const lora::Loaded& loras) {
           dtype_name(part->spec.dtype),
           to_string(part->spec.shape),
           plan.shards[part->shard].file,
-          tensor.baked() ? "  + LoRA" : "");
+          tensor.keeps_delta ? "  + LoRA, delta rounding"
+          : tensor.baked()   ? "  + LoRA"
+                             : "");
     }
   }
   for (const lora::Adapter& adapter : loras.adapters) {
@@ -115,7 +120,8 @@ void print_text(const Plan& plan, const lora::Loaded& loras) {
 int print_plan(const SaveOptions& options, const ConsoleOptions& console) {
   const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
   lora::Loaded loras = load_loras(model, options);
-  const Plan plan = make_plan(model, loras, options);
+  Console log(console);
+  const Plan plan = settle_plan(model, loras, options, log.events("Measuring"));
   if (console.json) {
     print_json(plan, loras);
   } else {

@@ -26,6 +26,7 @@ struct SaveArguments {
   LoraArguments loras = {};
   std::string base_model = {};
   std::string mode = "affine";
+  std::string rounding = "auto";
   std::string layout = "mflux";
   std::string on_lora_failure = "error";
   std::string max_shard_size = "2GiB";
@@ -62,6 +63,18 @@ void add_options(CLI::App& app, SaveArguments& a) {
       "--min-kept",
       a.min_kept,
       "Refuse a bake of which less than this share survives rounding (0..1)");
+  app.add_option(
+         "--rounding",
+         a.rounding,
+         "Codes of a baked weight: nearest, delta (keeps the LoRA, with some noise), or auto: "
+         "delta "
+         "where the model is already quantized")
+      ->capture_default_str();
+  app.add_flag(
+      "--escalate",
+      a.options.escalate,
+      "More bits (up to 8) for layers in which less than --min-kept, or 0.9, of a LoRA survives; "
+      "measured before anything is written");
   app.add_option("--layout", a.layout, "mflux, diffusers or comfyui")->capture_default_str();
   app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")
       ->capture_default_str();
@@ -92,6 +105,10 @@ SaveOptions settle(const CLI::App& app, SaveArguments& a) {
         a.on_lora_failure);
   }
   options.on_lora_failure = *policy;
+  const auto rounding = parse_bake_rounding(a.rounding);
+  if (!rounding)
+    fail(ErrorKind::usage, "--rounding '{}' is not auto, nearest or delta", a.rounding);
+  options.rounding = *rounding;
   options.max_shard_bytes = parse_size(a.max_shard_size);
   options.max_memory = parse_size(a.max_memory);
   options.loras = settle_loras(a.loras);

@@ -12,6 +12,9 @@
 
 namespace mflux {
 
+// A bake in which less than this share of a LoRA survives is worth a warning.
+constexpr double kKeptWarning = 0.9;
+
 enum class Layout : uint8_t {
   mflux,      // Python mflux's names; packed tensors
   diffusers,  // the Hugging Face folder
@@ -23,6 +26,13 @@ enum class OnLoraFailure : uint8_t {
   skip_layer,      // leave out the layers that do not fit
   skip_lora,       // leave out every LoRA that has a layer that does not fit
   full_precision,  // skip_layer, and do not quantize
+};
+
+// How the codes of a baked, packed tensor are rounded; docs/quantization.md.
+enum class BakeRounding : uint8_t {
+  automatic,  // delta where the base was packed, else nearest
+  nearest,    // each to the nearest code, as Python's mflux does
+  delta,      // so that the LoRAs survive (kernels/delta_rounding.h)
 };
 
 struct LoraRequest {
@@ -47,6 +57,10 @@ struct SaveOptions {
   std::vector<LoraRequest> loras = {};  // merged in this order
   OnLoraFailure on_lora_failure = OnLoraFailure::error;
   std::optional<double> min_kept = {};  // 0..1; a LoRA of which less survives rounding is an error
+  BakeRounding rounding = BakeRounding::automatic;
+  // More bits for packed layers in which less than min_kept (none: kKeptWarning) of a LoRA
+  // survives.
+  bool escalate = false;
   Layout layout = Layout::mflux;
   uint64_t max_shard_bytes = uint64_t{2} << 30;
   uint64_t max_memory = uint64_t{1} << 30;  // bytes of buffers; mapped LoRA files do not count

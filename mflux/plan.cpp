@@ -59,6 +59,12 @@ void check_options(const Checkpoint& model, const SaveOptions& options, bool for
   if (options.min_kept && !(*options.min_kept >= 0 && *options.min_kept <= 1)) {
     fail(ErrorKind::usage, "--min-kept {} is not between 0 and 1", *options.min_kept);
   }
+  if (options.escalate && options.mode != QuantMode::affine) {
+    fail(
+        ErrorKind::usage,
+        "--escalate needs affine formats: {} has no more bits to give",
+        quant_mode_name(options.mode));
+  }
   if (options.max_shard_bytes == 0) fail(ErrorKind::usage, "--max-shard-size must not be 0");
   if (options.layout == Layout::comfyui &&
       std::none_of(
@@ -72,8 +78,12 @@ void check_options(const Checkpoint& model, const SaveOptions& options, bool for
 
 class Planner {
  public:
-  Planner(const Checkpoint& model, lora::Loaded& loras, const SaveOptions& options)
-      : model_(model), loras_(loras) {
+  Planner(
+      const Checkpoint& model,
+      lora::Loaded& loras,
+      const SaveOptions& options,
+      const BitsByTensor& bits)
+      : model_(model), loras_(loras), bits_(bits) {
     plan_.options = options;
     plan_.format = options.quant_format();
     check_options(model, options, plan_.format.has_value());
@@ -175,7 +185,21 @@ class Planner {
     } else if (stored) {
       dequantized_ = true;
     }
+    raise_bits(tensor);
+    tensor.keeps_delta = tensor.baked() && tensor.format && rounds_by_delta(stored.has_value());
     tensor.copied = !tensor.baked() && tensor.mapped.transpose.none() && stored_as_planned(tensor);
+  }
+
+  void raise_bits(PlannedTensor& tensor) const {
+    const auto it = bits_.find(plan_.components[tensor.component].name + "/" + tensor.mapped.name);
+    if (it == bits_.end() || !tensor.format) return;
+    tensor.raised_from = tensor.format->bits;
+    tensor.format->bits = it->second;
+  }
+
+  bool rounds_by_delta(bool packed_base) const {
+    const BakeRounding asked = plan_.options.rounding;
+    return asked == BakeRounding::delta || (asked == BakeRounding::automatic && packed_base);
   }
 
   bool stored_as_planned(const PlannedTensor& tensor) const {
@@ -325,15 +349,7 @@ class Planner {
           "The model is quantized; the output has full-precision dtypes but not the precision that "
           "quantization lost");
     }
-    const bool packed_base =
-        std::any_of(plan_.tensors.begin(), plan_.tensors.end(), [&](const auto& tensor) {
-          return tensor.baked() && source_format(tensor);
-        });
-    if (packed_base) {
-      plan_.notes.push_back(
-          "A LoRA is merged into weights that are already quantized: what is smaller than their "
-          "rounding step is lost. Watch the share kept, or bake from the full-precision model");
-    }
+    note_rounding();
     if (plan_.format && plan_.format->mode != QuantMode::affine &&
         plan_.options.layout == Layout::mflux) {
       plan_.notes.push_back(fmt::format(
@@ -348,8 +364,27 @@ class Planner {
     }
   }
 
+  void note_rounding() {
+    const auto any = [&](auto condition) {
+      return std::any_of(plan_.tensors.begin(), plan_.tensors.end(), condition);
+    };
+    if (any([](const PlannedTensor& tensor) { return tensor.keeps_delta; })) {
+      plan_.notes.push_back(
+          "Codes are rounded so that the LoRAs survive (--rounding delta): their share is kept, "
+          "with some noise on top; docs/quantization.md");
+    }
+    if (any([&](const PlannedTensor& tensor) {
+          return tensor.baked() && source_format(tensor) && !tensor.keeps_delta;
+        })) {
+      plan_.notes.push_back(
+          "A LoRA is merged into weights that are already quantized: what is smaller than their "
+          "rounding step is lost. Watch the share kept, or bake from the full-precision model");
+    }
+  }
+
   const Checkpoint& model_;
   lora::Loaded& loras_;
+  const BitsByTensor& bits_;
   Plan plan_;
   bool full_precision_ = false;
   bool requantized_ = false;
@@ -374,8 +409,12 @@ uint64_t Plan::bytes() const {
   return sum;
 }
 
-Plan make_plan(const Checkpoint& model, lora::Loaded& loras, const SaveOptions& options) {
-  return Planner(model, loras, options).make();
+Plan make_plan(
+    const Checkpoint& model,
+    lora::Loaded& loras,
+    const SaveOptions& options,
+    const BitsByTensor& bits) {
+  return Planner(model, loras, options, bits).make();
 }
 
 }  // namespace mflux

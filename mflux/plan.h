@@ -31,6 +31,8 @@ struct PlannedTensor {
   models::MappedTensor mapped = {};
   std::optional<QuantFormat> format = {};  // packed so; none: mapped.dtype
   bool copied = false;                     // the stored bytes go over unchanged
+  std::optional<int> raised_from = {};     // bits it would have had without --escalate
+  bool keeps_delta = false;                // rounded so that the LoRAs survive
   // Per piece of `mapped`: what LoRAs add to its canonical tensor; null if nothing.
   std::vector<const std::vector<lora::Contribution>*> deltas = {};
   PlannedPart weight = {};
@@ -75,10 +77,17 @@ struct Plan {
   uint64_t bytes() const;  // of all shards
 };
 
+// Bits of single tensors that differ from the plan's rule, by "component/tensor" of the output.
+using BitsByTensor = std::map<std::string, int>;
+
 // Throws Error of kind lora with every LoRA key that does not fit (unless options.on_lora_failure
 // says otherwise, in which case `loras` loses them), of kind usage for options that contradict each
 // other or the model.
-Plan make_plan(const Checkpoint& model, lora::Loaded& loras, const SaveOptions& options);
+Plan make_plan(
+    const Checkpoint& model,
+    lora::Loaded& loras,
+    const SaveOptions& options,
+    const BitsByTensor& bits = {});
 
 // Reads and checks the LoRAs of `options` against the model's tables.
 lora::Loaded load_loras(const Checkpoint& model, const SaveOptions& options);

@@ -25,6 +25,12 @@ constexpr std::array<std::pair<OnLoraFailure, std::string_view>, 4> kPolicies = 
     {OnLoraFailure::full_precision, "full-precision"},
 }};
 
+constexpr std::array<std::pair<BakeRounding, std::string_view>, 3> kRoundings = {{
+    {BakeRounding::automatic, "auto"},
+    {BakeRounding::nearest, "nearest"},
+    {BakeRounding::delta, "delta"},
+}};
+
 template <typename T, size_t N>
 std::string_view name_of(const std::array<std::pair<T, std::string_view>, N>& names, T value) {
   return names.at(static_cast<size_t>(value)).second;
@@ -74,6 +80,8 @@ Json to_json(const SaveOptions& options) {
       {"max_shard_size", options.max_shard_bytes},
       {"on_lora_failure", to_string(options.on_lora_failure)},
       {"min_kept", or_null(options.min_kept)},
+      {"rounding", to_string(options.rounding)},
+      {"escalate", options.escalate},
       {"base_model", or_null(options.base_model)}};
 }
 
@@ -90,6 +98,10 @@ SaveOptions options_from_json(const Json& json) {
   options.max_shard_bytes = json.at("max_shard_size").get<uint64_t>();
   options.on_lora_failure =
       parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
+  if (!json.at("min_kept").is_null()) options.min_kept = json.at("min_kept").get<double>();
+  // Receipts from before there was a choice lack both.
+  options.rounding = parse_bake_rounding(json.value("rounding", "nearest")).value();
+  options.escalate = json.value("escalate", false);
   if (!json.at("base_model").is_null())
     options.base_model = json.at("base_model").get<std::string>();
   return options;
@@ -139,10 +151,13 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
     if (it == sums.end()) continue;
     Json kept = Json::object();
     for (const auto& [index, lora] : it->second.loras) kept[std::to_string(index)] = lora.kept();
+    const Json raised_from = or_null(tensor.raised_from);
     json.push_back({
         {"tensor", name},
         {"stored",
          tensor.format ? to_string(*tensor.format) : std::string(dtype_name(tensor.mapped.dtype))},
+        {"rounding", tensor.keeps_delta ? "delta" : "nearest"},
+        {"raised_from_bits", raised_from},
         {"kept", kept},
         {"relative_error", it->second.relative_error()},
         {"max_error", it->second.error.max_error},
@@ -164,6 +179,12 @@ std::string_view to_string(OnLoraFailure policy) {
 }
 std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name) {
   return value_of(kPolicies, name);
+}
+std::string_view to_string(BakeRounding rounding) {
+  return name_of(kRoundings, rounding);
+}
+std::optional<BakeRounding> parse_bake_rounding(std::string_view name) {
+  return value_of(kRoundings, name);
 }
 
 std::string format_receipt(

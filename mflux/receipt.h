@@ -52,5 +52,7 @@ std::string_view to_string(Layout layout);
 std::optional<Layout> parse_layout(std::string_view name);
 std::string_view to_string(OnLoraFailure policy);  // "skip-layer"
 std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name);
+std::string_view to_string(BakeRounding rounding);  // "auto"
+std::optional<BakeRounding> parse_bake_rounding(std::string_view name);
 
 }  // namespace mflux

@@ -8,6 +8,7 @@
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
+#include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora_base.h"
 #include "mflux/output_folder.h"
@@ -18,7 +19,6 @@ namespace mflux {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kKeptWarning = 0.9;
 constexpr uint64_t kSpaceReserve = 8 << 20;  // receipt, indexes, copied files
 
 std::string stamp(const fs::path& path) {
@@ -57,7 +57,7 @@ class Saver {
         events_(events),
         model_(open_checkpoint(hub::resolve_model(options.model), options.base_model)),
         loras_(load_loras(model_, options)),
-        plan_(make_plan(model_, loras_, options)),
+        plan_(settle_plan(model_, loras_, options, events)),
         output_(
             options.output,
             options.overwrite,
@@ -122,7 +122,7 @@ class Saver {
     StreamOptions stream_options{.max_memory = options_.max_memory, .stop = events_.stop};
     for (const PlannedShard& shard : plan_.shards)
       stream_options.skip_shard.push_back(finished(shard));
-    SaveProgress progress{.bytes_total = bytes_to_read(model_, plan_, stream_options.skip_shard)};
+    SaveProgress progress{.bytes_total = bytes_to_read(model_, plan_, stream_options)};
     ShardFiles files(plan_, output_, *events_.stop);
     stream_options.on_shard_begin = [&](size_t shard) { announce_shard(shard); };
     stream_options.on_shard_done = [&](size_t shard) {
@@ -178,7 +178,7 @@ class Saver {
         const lora::Target& target = lora::target_of(*item.update);
         const auto* low_rank = std::get_if<lora::LowRank>(item.update);
         log(fmt::format(
-            "{}.{}: base {}, {}scale {:.6g}, delta ({}, {}): merged, kept {:.4f}",
+            "{}.{}: base {}, {}scale {:.6g}, delta ({}, {}): merged{}, kept {:.4f}",
             component,
             tensor.mapped.name.substr(0, tensor.mapped.name.rfind('.')),
             to_string(tensor.mapped.shape),
@@ -192,6 +192,7 @@ class Saver {
             lora::scale_of(*item.update),
             item.count,
             target.inputs,
+            tensor.keeps_delta ? " and rounded to keep it" : "",
             sums.loras.count(item.adapter) != 0 ? sums.loras.at(item.adapter).kept() : 1.0));
       }
     }

@@ -29,16 +29,17 @@ struct SourceUses {
   std::vector<TileUse> uses = {};
 };
 
-bool skipped(const std::vector<bool>& skip_shard, const PlannedTensor& tensor) {
-  return !skip_shard.empty() && skip_shard[tensor.weight.shard];
+bool skipped(const StreamOptions& options, const PlannedTensor& tensor) {
+  if (options.only && !options.only(tensor)) return true;
+  return !options.skip_shard.empty() && options.skip_shard[tensor.weight.shard];
 }
 
 // Every source tensor that has a use, in the order it lies in the files.
 std::vector<SourceUses> collect_uses(
-    const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard) {
+    const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
   std::map<std::pair<size_t, size_t>, std::vector<TileUse>> by_source;
   for (const PlannedTensor& tensor : plan.tensors) {
-    if (skipped(skip_shard, tensor)) continue;
+    if (skipped(options, tensor)) continue;
     for (size_t piece = 0; piece < tensor.mapped.pieces.size(); ++piece) {
       by_source[{tensor.component, tensor.mapped.pieces[piece].source}].push_back({&tensor, piece});
     }
@@ -55,8 +56,9 @@ class Pass {
  public:
   Pass(const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink)
       : model_(model), plan_(plan), options_(options), sink_(sink) {
-    sources_ = collect_uses(model, plan, options.skip_shard);
+    sources_ = collect_uses(model, plan, options);
     for (const Component& component : model.components) {
+      if (!options.hash_inputs) break;
       for (const auto& file : component.folder.files)
         hashes_.emplace(&file, StreamedHash(file.file));
     }
@@ -69,7 +71,7 @@ class Pass {
       }
     }
     for (const PlannedTensor& tensor : plan.tensors) {
-      if (tensor.computed() && !skipped(options.skip_shard, tensor))
+      if (tensor.computed() && !skipped(options, tensor))
         computed_[tensor.weight.shard].push_back(&tensor);
     }
   }
@@ -93,6 +95,7 @@ class Pass {
                 tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
     write_lonely_computed();
     for (const Component& component : model_.components) {
+      if (!options_.hash_inputs) break;
       for (const auto& file : component.folder.files) {
         result_.input_hashes[(std::filesystem::path(component.name) / file.name).string()] =
             hashes_.at(&file).finish();
@@ -162,7 +165,8 @@ class Pass {
     const uint64_t row_bytes = source.stored_row_bytes();
     read_rows(source.file, source.offset, row_bytes, tile.weight);
     const auto& file = folder.files[source.file];
-    hashes_.at(&file).advance(source.offset + tile.first_row * row_bytes, tile.weight);
+    if (options_.hash_inputs)
+      hashes_.at(&file).advance(source.offset + tile.first_row * row_bytes, tile.weight);
     tile.scales.clear();
     tile.biases.clear();
     const auto read_part = [&](const safetensors::StoredTensor* part, std::vector<std::byte>& out) {
@@ -270,10 +274,9 @@ double BakeSums::relative_error() const {
   return error.exact_sq == 0 ? 0 : std::sqrt(error.error_sq / error.exact_sq);
 }
 
-uint64_t bytes_to_read(
-    const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard) {
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
   uint64_t bytes = 0;
-  for (const SourceUses& item : collect_uses(model, plan, skip_shard)) {
+  for (const SourceUses& item : collect_uses(model, plan, options)) {
     bytes += item.source->spec.rows() * item.source->stored_row_bytes();
   }
   return bytes;

@@ -52,6 +52,8 @@ struct StreamOptions {
   const std::atomic<bool>* stop =
       nullptr;                        // set it to end the pass with an Error of kind interrupted
   std::vector<bool> skip_shard = {};  // shards that are already there; empty: none
+  std::function<bool(const PlannedTensor&)> only = {};  // the others are left out; empty: all
+  bool hash_inputs = true;  // also reads what no tensor needs, for the hash of the whole file
   std::function<void(size_t)> on_shard_begin =
       {};  // first bytes of a shard are about to be computed
   std::function<void(size_t)> on_shard_done = {};  // all bytes of a shard are with the sink
@@ -65,9 +67,8 @@ struct StreamResult {
       input_hashes;  // "component/file" -> XXH3-128, of every weight file
 };
 
-// Bytes that stream() will read for the shards that are not skipped.
-uint64_t bytes_to_read(
-    const Checkpoint& model, const Plan& plan, const std::vector<bool>& skip_shard);
+// Bytes of tensors that stream() will read.
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options);
 
 StreamResult stream(
     const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink);

@@ -7,6 +7,8 @@
 #include "mflux/base/error.h"
 #include "mflux/decode.h"
 #include "mflux/kernels/convert.h"
+#include "mflux/kernels/delta_rounding.h"
+#include "mflux/kernels/low_rank.h"
 #include "mflux/kernels/quantize.h"
 
 namespace mflux {
@@ -32,8 +34,9 @@ std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
 
 // Buffers of one thread, kept between tiles.
 struct Scratch {
-  std::vector<float> raw, exact, stored, error;
+  std::vector<float> raw, exact, stored, error, delta_sum;
   RowMerger merger;
+  kernels::DeltaRounding rounding;
 };
 
 // The rows of a use that lie in this tile, in the coordinates of source, canonical tensor and
@@ -131,7 +134,11 @@ class UseComputation {
   void finish_strip(uint64_t begin, uint64_t row, std::span<const float> exact) {
     const uint64_t rows = columns_ == 0 ? 0 : exact.size() / columns_;
     if ((tensor_.baked() || tensor_.format) && !kernels::all_finite(exact)) refuse_non_finite();
-    store_rows(begin + row, rows, exact);
+    if (tensor_.keeps_delta) {
+      store_keeping_delta(begin, row, rows, exact);
+    } else {
+      store_rows(begin + row, rows, exact);
+    }
     if (deltas_ != nullptr) measure_rows(begin, row, rows, exact);
   }
 
@@ -177,6 +184,34 @@ class UseComputation {
     } else {
       kernels::from_float32(exact, tensor_.mapped.dtype, plain_rows(begin, rows));
     }
+  }
+
+  void store_keeping_delta(
+      uint64_t begin, uint64_t row, uint64_t rows, std::span<const float> exact) {
+    const LogicalTensor& source = *tile_.source;
+    kernels::ConstPackedRows base = {};
+    if (source.format == tensor_.format && source.spec.dtype == tensor_.mapped.dtype) {
+      const StoredRows stored = StoredRows{tile_.weight, tile_.scales, tile_.biases}.rows(
+          rows_.tile_begin + begin + row, rows, tile_.rows);
+      base = {stored.weight, stored.scales, stored.biases};
+    }
+    scratch_.rounding.quantize(
+        *tensor_.format,
+        exact,
+        all_deltas(row * columns_, exact.size()),
+        tensor_.mapped.dtype,
+        base,
+        packed_rows(begin + row, rows));
+  }
+
+  // What all LoRAs together added to some weights of the block.
+  std::span<const float> all_deltas(uint64_t offset, uint64_t size) {
+    const std::span<float> sum = resized(scratch_.delta_sum, size);
+    std::fill(sum.begin(), sum.end(), 0.0F);
+    if (deltas_ == nullptr) return sum;
+    for (const size_t adapter : scratch_.merger.adapters())
+      kernels::add(scratch_.merger.delta(adapter).subspan(offset, size), sum);
+    return sum;
   }
 
   void measure_rows(uint64_t begin, uint64_t row, uint64_t rows, std::span<const float> exact) {

@@ -11,6 +11,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
+#include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 
 namespace mflux {
@@ -273,11 +274,11 @@ class Verifier {
       const Checkpoint model =
           open_checkpoint(hub::resolve_model(options.model), options.base_model);
       lora::Loaded loras = load_loras(model, options);
-      const Plan plan = make_plan(model, loras, options);
+      const Plan plan = settle_plan(model, loras, options, events_);
       for (const PlannedShard& shard : plan.shards) check_header(shard);
       CompareSink sink(plan, folder_);
       StreamOptions stream_options{.stop = events_.stop};
-      SaveProgress progress{.bytes_total = bytes_to_read(model, plan, {})};
+      SaveProgress progress{.bytes_total = bytes_to_read(model, plan, stream_options)};
       stream_options.on_progress = [&](uint64_t bytes) {
         progress.bytes_done = bytes;
         if (events_.progress) events_.progress(progress);

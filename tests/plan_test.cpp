@@ -225,7 +225,36 @@ TEST_CASE("a model that is packed already is packed again only with a note") {
   options.loras = tiny.options().loras;
   const std::vector<std::string> merged = Planned(options).plan.notes;
   REQUIRE(merged.size() == 1);
-  CHECK(contains(merged[0], "weights that are already quantized"));
+  CHECK(contains(merged[0], "so that the LoRAs survive"));
+  options.rounding = BakeRounding::nearest;
+  const std::vector<std::string> nearest = Planned(options).plan.notes;
+  REQUIRE(nearest.size() == 1);
+  CHECK(contains(nearest[0], "weights that are already quantized"));
+}
+
+TEST_CASE("a LoRA on packed weights is rounded to survive, on others as MLX rounds, unless told") {
+  const TinySave tiny;
+  SaveOptions packed = tiny.options("packed");
+  packed.loras = {};
+  save(packed);
+  const auto count = [](const SaveOptions& options) {
+    const Planned planned(options);
+    return std::count_if(
+        planned.plan.tensors.begin(), planned.plan.tensors.end(), [](const PlannedTensor& tensor) {
+          CHECK((!tensor.keeps_delta || (tensor.baked() && tensor.format)));
+          return tensor.keeps_delta;
+        });
+  };
+  SaveOptions options = tiny.options();
+  CHECK(count(options) == 0);
+  options.rounding = BakeRounding::delta;
+  CHECK(count(options) > 0);
+  options.model = tiny.path("packed");
+  options.bits = {};
+  options.rounding = BakeRounding::automatic;
+  CHECK(count(options) > 0);
+  options.rounding = BakeRounding::nearest;
+  CHECK(count(options) == 0);
 }
 
 TEST_CASE("a folder that Python's mflux cannot load is announced as such") {

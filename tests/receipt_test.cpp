@@ -33,6 +33,8 @@ TEST_CASE("a receipt is read back as it was written") {
   options.min_kept = 0.25;
   options.max_shard_bytes = 123'456;
   options.on_lora_failure = OnLoraFailure::skip_layer;
+  options.rounding = BakeRounding::delta;
+  options.escalate = true;
   options.sha256 = true;
   options.loras.front().scale = 0.1;
   const Receipt written = save(options).receipt;
@@ -46,6 +48,9 @@ TEST_CASE("a receipt is read back as it was written") {
   CHECK(read.options.base_model == "dev");
   CHECK(read.options.max_shard_bytes == 123'456);
   CHECK(read.options.on_lora_failure == OnLoraFailure::skip_layer);
+  CHECK(read.options.rounding == BakeRounding::delta);
+  CHECK(read.options.escalate);
+  CHECK(read.options.min_kept == 0.25);
   CHECK(read.options.layout == Layout::mflux);
   CHECK_FALSE(read.options.quantize_at_load);
   REQUIRE(read.inputs.size() == written.inputs.size());
@@ -147,6 +152,11 @@ TEST_CASE("layouts and policies are known by the names of their options") {
         OnLoraFailure::full_precision}) {
     CHECK(parse_on_lora_failure(to_string(policy)) == policy);
   }
+  for (const BakeRounding rounding :
+       {BakeRounding::automatic, BakeRounding::nearest, BakeRounding::delta}) {
+    CHECK(parse_bake_rounding(to_string(rounding)) == rounding);
+  }
+  CHECK(to_string(BakeRounding::automatic) == "auto");
   CHECK(to_string(OnLoraFailure::full_precision) == "full-precision");
   CHECK(parse_layout("MFLUX") == std::nullopt);
   CHECK(parse_on_lora_failure("") == std::nullopt);

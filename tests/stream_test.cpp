@@ -158,9 +158,11 @@ TEST_CASE("skipped shards are neither read for nor written") {
   std::vector<bool> skip(shards);
   for (size_t i = 0; i < shards; i += 2) skip[i] = true;
   const uint64_t all = bytes_to_read(planned.model, planned.plan, {});
-  const uint64_t half = bytes_to_read(planned.model, planned.plan, skip);
+  const uint64_t half = bytes_to_read(planned.model, planned.plan, {.skip_shard = skip});
   CHECK(half < all);
-  CHECK(bytes_to_read(planned.model, planned.plan, std::vector<bool>(shards, true)) == 0);
+  CHECK(
+      bytes_to_read(planned.model, planned.plan, {.skip_shard = std::vector<bool>(shards, true)}) ==
+      0);
   uint64_t read = 0;
   std::set<size_t> begun;
   std::vector<size_t> done;
