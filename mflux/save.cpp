@@ -39,7 +39,7 @@ std::string fingerprint(const Checkpoint& model, const lora::Loaded& loras, cons
   }
   for (const PlannedShard& shard : plan.shards) text += shard.file + "\n" + shard.header + "\n";
   for (const PlannedTensor& tensor : plan.tensors) {
-    text += fmt::format("{} {}\n", tensor.mapped.name, tensor.baked());
+    text += fmt::format("{} {} {}\n", tensor.mapped.name, tensor.baked(), tensor.keeps_delta);
   }
   return hash_text(text);
 }
