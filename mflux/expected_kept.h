@@ -28,7 +28,7 @@ struct ExpectedKept {
 
 // Rows of a weight that are looked at, in runs spread evenly over it; a smaller weight is looked at
 // whole. Which rows depends on their number alone.
-constexpr uint64_t kSampledRows = 32;
+constexpr uint64_t kSampledRows = 128;
 
 // For LoRA 0 of `loras`, whose problems are left out. Empty if it changes nothing.
 std::vector<ExpectedKept> expected_kept(const Checkpoint& model, lora::Loaded& loras);

@@ -147,7 +147,7 @@ TEST_CASE("inspect says first whether a LoRA fits, and what of it would survive"
   const ProgramRun tried = run_program({"inspect", lora, "--model", model});
   CHECK(tried.lines().at(0) == "OK: fits FLUX.1: every key can be merged");
   CHECK(contains(tried.out, "Expected to survive rounding: "));
-  CHECK(contains(tried.out, "% at 4 bits (from 32 rows of each weight)"));
+  CHECK(contains(tried.out, "% at 4 bits (from 128 rows of each weight)"));
   CHECK_FALSE(contains(tried.out, "transformer/transformer_blocks.0.attn.to_q.weight"));
   const ProgramRun verbose = run_program({"inspect", lora, "--model", model, "-v"});
   CHECK(contains(verbose.out, "transformer/transformer_blocks.0.attn.to_q.weight"));
@@ -157,7 +157,7 @@ TEST_CASE("inspect says first whether a LoRA fits, and what of it would survive"
   REQUIRE(events.at("kept").size() == 4);
   CHECK(events.at("kept")[0]["bits"] == 16);
   CHECK(events.at("kept")[3]["bits"] == 4);
-  CHECK(events.at("kept")[3]["sampled_rows"] == 32);
+  CHECK(events.at("kept")[3]["sampled_rows"] == 128);
   CHECK(events.at("kept layer").size() == 12);
   CHECK(events.at("block coverage")[0].contains("hit"));
 }
