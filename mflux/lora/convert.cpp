@@ -239,7 +239,12 @@ class Converter {
   template <typename Layers>
   void rename(const Module& module, const Layers& layers, std::string_view prefix) {
     for (const Part& part : module.parts) {
-      if (keeps(style_.dialect, part.parameter)) continue;
+      const bool is_plain_part = part.parameter == Parameter::down ||
+                                 part.parameter == Parameter::up ||
+                                 part.parameter == Parameter::alpha;
+      if (is_plain_part ? style_.alpha_tensors : keeps(style_.dialect, ending_of(module, part))) {
+        continue;
+      }
       return refuse(module, fmt::format("it has no word for '{}'", parameter_name(part.parameter)));
     }
     const Target& target = *module.place.target;

@@ -68,18 +68,28 @@ constexpr std::array kPrefixes = {
     Prefix{comfyui, "qwen", "text_encoder", "text_encoders.qwen25_7b.transformer."},
 };
 
-// Algorithms beyond plain LoRA that the readers of a dialect know. A DoRA's magnitude is in neither
-// list: how its norm is taken depends on who wrote it.
-constexpr std::array kKohyaKeeps = {Parameter::loha, Parameter::lokr, Parameter::core};
-constexpr std::array kComfyKeeps = {
-    Parameter::loha,
-    Parameter::lokr,
-    Parameter::core,
-    Parameter::glora,
-    Parameter::oft_blocks,
-    Parameter::rescale,
-    Parameter::weight,
-    Parameter::bias};
+// Endings of algorithms beyond plain LoRA that the readers of a dialect know, whole or by their
+// beginning. A DoRA's magnitude is not among them: how its norm is taken depends on who wrote it.
+struct Kept {
+  WritingDialect dialect;
+  std::string_view ending;
+  bool begins = false;
+};
+constexpr std::array kKept = {
+    Kept{kohya, ".hada_", true},
+    Kept{kohya, ".lokr_", true},
+    Kept{kohya, ".lora_mid.weight"},
+    Kept{comfyui, ".hada_", true},
+    Kept{comfyui, ".lokr_", true},
+    Kept{comfyui, ".lora_mid.weight"},
+    Kept{comfyui, ".a1.weight"},
+    Kept{comfyui, ".a2.weight"},
+    Kept{comfyui, ".b1.weight"},
+    Kept{comfyui, ".b2.weight"},
+    Kept{comfyui, ".oft_blocks"},
+    Kept{comfyui, ".rescale"},
+    Kept{comfyui, ".set_weight"},
+};
 
 }  // namespace
 
@@ -111,12 +121,11 @@ std::string written_module(
   return fmt::format("{}{}", prefix, style.flat ? flatten(alias) : std::string(alias));
 }
 
-bool keeps(WritingDialect dialect, Parameter parameter) {
-  if (parameter == Parameter::alpha) return dialect != diffusers;
-  if (parameter == Parameter::down || parameter == Parameter::up) return dialect != diffusers;
-  if (dialect == kohya) return std::ranges::find(kKohyaKeeps, parameter) != kKohyaKeeps.end();
-  if (dialect == comfyui) return std::ranges::find(kComfyKeeps, parameter) != kComfyKeeps.end();
-  return false;
+bool keeps(WritingDialect dialect, std::string_view ending) {
+  return std::ranges::any_of(kKept, [&](const Kept& kept) {
+    return kept.dialect == dialect &&
+           (kept.begins ? ending.starts_with(kept.ending) : ending == kept.ending);
+  });
 }
 
 }  // namespace mflux::lora

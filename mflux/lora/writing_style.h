@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "mflux/lora/grammar.h"
 #include "mflux/lora/target.h"
 
 namespace mflux::lora {
@@ -40,7 +39,8 @@ std::optional<std::string_view> component_prefix(
 std::string written_module(
     const WritingStyle& style, std::string_view prefix, std::string_view alias);
 
-// May a module with this parameter be written under another prefix, its ending as it is.
-bool keeps(WritingDialect dialect, Parameter parameter);
+// May a tensor with this ending (".lokr_w1", of no plain LoRA) be written in the dialect as it is,
+// under the layer's other name.
+bool keeps(WritingDialect dialect, std::string_view ending);
 
 }  // namespace mflux::lora
