@@ -7,6 +7,8 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
+#include "mflux/nn/cpu/linear.h"
+#include "mflux/nn/cpu/operation.h"
 
 namespace mflux::nn {
 namespace {
@@ -15,23 +17,27 @@ std::string mode_name(const QuantFormat& format) {
   return std::string(quant_mode_name(format.mode));
 }
 
+// In float32: with scales of the model's dtype MLX would round the weights to it.
 mx::array dequantized(
     const QuantFormat& format,
     const mx::array& weight,
     const std::optional<mx::array>& scales,
     const std::optional<mx::array>& biases) {
-  return mx::astype(
-      mx::dequantize(weight, *scales, biases, format.group_size, format.bits, mode_name(format)),
+  const bool affine = format.has_biases();
+  return mx::dequantize(
+      weight,
+      affine ? mx::astype(*scales, mx::float32) : *scales,
+      affine ? std::optional(mx::astype(*biases, mx::float32)) : std::nullopt,
+      format.group_size,
+      format.bits,
+      mode_name(format),
+      std::nullopt,
       mx::float32);
 }
 
 // x [..., inputs] W^T
 mx::array product(const mx::array& x, const Linear& layer) {
   if (!layer.format) return mx::matmul(x, mx::transpose(mx::astype(layer.weight, mx::float32)));
-  // On the CPU MLX's quantized product is far slower than unpacking first.
-  if (mx::default_device() == mx::Device::cpu) {
-    return mx::matmul(x, mx::transpose(dense_weight(layer)));
-  }
   return mx::quantized_matmul(
       x,
       layer.weight,
@@ -54,6 +60,7 @@ mx::array linear(const mx::array& x, const Linear& layer) {
   if (x.shape(-1) != layer.inputs()) {
     fail("{}: takes {} channels, got {}", layer.name, layer.inputs(), x.shape(-1));
   }
+  if (cpu::on_cpu()) return cpu::linear(x, layer);
   mx::array y = product(x, layer);
   if (layer.bias) y = mx::add(y, mx::astype(*layer.bias, mx::float32));
   for (const LowRankPath& lora : layer.loras) {

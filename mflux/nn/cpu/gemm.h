@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Float32 products of matrices by the platform's BLAS, each on the calling thread alone: our
+// callers divide the work themselves, the same way for any number of threads.
+#pragma once
+
+#include <cstddef>
+
+namespace mflux::nn::cpu {
+
+// Values of a row are neighbours; `stride` floats from each row to the next.
+struct Matrix {
+  const float* data;
+  size_t stride;
+};
+
+// c [m, n] += factor * a [m, k] b [n, k]^T, or = where `accumulate` is false.
+struct Product {
+  size_t m;
+  size_t n;
+  size_t k;
+  float factor = 1;
+  bool accumulate = false;
+};
+void multiply_transposed(const Product& size, Matrix a, Matrix b, float* c, size_t c_stride);
+
+// The same with b [k, n].
+void multiply(const Product& size, Matrix a, Matrix b, float* c, size_t c_stride);
+
+}  // namespace mflux::nn::cpu
