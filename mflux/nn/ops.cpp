@@ -7,8 +7,13 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
+#include "mflux/nn/cpu/activations.h"
+#include "mflux/nn/cpu/attention.h"
+#include "mflux/nn/cpu/image.h"
 #include "mflux/nn/cpu/linear.h"
+#include "mflux/nn/cpu/norms.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/rotate.h"
 
 namespace mflux::nn {
 namespace {
@@ -92,26 +97,31 @@ mx::array attention(
     const mx::array& v,
     float scale,
     const std::optional<mx::array>& mask) {
+  if (cpu::on_cpu()) return cpu::attention(q, k, v, scale, mask);
   return mx::fast::scaled_dot_product_attention(q, k, v, scale, mask ? "array" : "", mask);
 }
 
 mx::array modulated_layer_norm(
     const mx::array& x, const mx::array& scale, const mx::array& shift, float eps) {
+  if (cpu::on_cpu()) return cpu::modulated_layer_norm(x, scale, shift, eps);
   const mx::array normed = mx::fast::layer_norm(x, std::nullopt, std::nullopt, eps);
   return mx::add(mx::multiply(normed, mx::add(scale, mx::array(1.0F))), shift);
 }
 
 mx::array layer_norm(const mx::array& x, const Norm& norm, float eps) {
+  if (cpu::on_cpu()) return cpu::layer_norm(x, norm, eps);
   std::optional<mx::array> bias;
   if (norm.bias) bias = mx::astype(*norm.bias, mx::float32);
   return mx::fast::layer_norm(x, mx::astype(norm.weight, mx::float32), bias, eps);
 }
 
 mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps) {
+  if (cpu::on_cpu()) return cpu::rms_norm(x, weight, eps);
   return mx::fast::rms_norm(x, mx::astype(weight, mx::float32), eps);
 }
 
 mx::array group_norm(const mx::array& x, const Norm& norm, int groups, float eps) {
+  if (cpu::on_cpu()) return cpu::group_norm(x, norm, groups, eps);
   const int channels = x.shape(-1);
   const int batch = x.shape(0);
   const auto positions = static_cast<int>(x.size()) / (batch * channels);
@@ -124,25 +134,35 @@ mx::array group_norm(const mx::array& x, const Norm& norm, int groups, float eps
 }
 
 mx::array gelu(const mx::array& x) {
+  if (cpu::on_cpu()) return cpu::activation(cpu::Activation::gelu, x);
   const mx::array phi = mx::add(mx::array(1.0F), mx::erf(mx::multiply(x, mx::array(0.70710678F))));
   return mx::multiply(mx::multiply(x, mx::array(0.5F)), phi);
 }
 
 mx::array gelu_tanh(const mx::array& x) {
+  if (cpu::on_cpu()) return cpu::activation(cpu::Activation::gelu_tanh, x);
   const mx::array cubic = mx::multiply(mx::array(0.044715F), mx::power(x, mx::array(3)));
   const mx::array inner = mx::multiply(mx::array(0.7978845608F), mx::add(x, cubic));
   return mx::multiply(mx::multiply(x, mx::array(0.5F)), mx::add(mx::array(1.0F), mx::tanh(inner)));
 }
 
 mx::array quick_gelu(const mx::array& x) {
+  if (cpu::on_cpu()) return cpu::activation(cpu::Activation::quick_gelu, x);
   return mx::multiply(x, mx::sigmoid(mx::multiply(mx::array(1.702F), x)));
 }
 
 mx::array silu(const mx::array& x) {
+  if (cpu::on_cpu()) return cpu::activation(cpu::Activation::silu, x);
   return mx::multiply(x, mx::sigmoid(x));
 }
 
+mx::array gated_add(const mx::array& x, const mx::array& gate, const mx::array& y) {
+  if (cpu::on_cpu()) return cpu::gated_add(x, gate, y);
+  return mx::add(x, mx::multiply(gate, y));
+}
+
 mx::array rotate_pairs(const mx::array& x, const mx::array& cos, const mx::array& sin) {
+  if (cpu::on_cpu()) return cpu::rotate_pairs(x, cos, sin);
   mx::Shape pairs = x.shape();
   pairs.back() /= 2;
   pairs.push_back(2);
@@ -155,6 +175,7 @@ mx::array rotate_pairs(const mx::array& x, const mx::array& cos, const mx::array
 }
 
 mx::array rotate_halves(const mx::array& x, const mx::array& cos, const mx::array& sin) {
+  if (cpu::on_cpu()) return cpu::rotate_halves(x, cos, sin);
   const std::vector<mx::array> halves = mx::split(x, 2, -1);
   const mx::array first = mx::subtract(mx::multiply(halves[0], cos), mx::multiply(halves[1], sin));
   const mx::array second = mx::add(mx::multiply(halves[1], cos), mx::multiply(halves[0], sin));
@@ -172,6 +193,7 @@ mx::array timestep_embedding(const mx::array& values, int width, float max_perio
 }
 
 mx::array conv2d(const mx::array& x, const Conv& conv, const Conv2dOptions& options) {
+  if (cpu::on_cpu()) return cpu::conv2d(x, conv, options);
   const auto [top, bottom] = options.height_padding;
   const auto [left, right] = options.width_padding;
   const mx::array padded = mx::pad(x, {{0, 0}, {top, bottom}, {left, right}, {0, 0}});
@@ -181,6 +203,7 @@ mx::array conv2d(const mx::array& x, const Conv& conv, const Conv2dOptions& opti
 }
 
 mx::array upsample_nearest(const mx::array& x) {
+  if (cpu::on_cpu()) return cpu::upsample_nearest(x);
   return mx::repeat(mx::repeat(x, 2, 1), 2, 2);
 }
 

@@ -47,6 +47,9 @@ mx::array gelu_tanh(const mx::array& x);   // by its tanh approximation
 mx::array quick_gelu(const mx::array& x);  // x * sigmoid(1.702 x)
 mx::array silu(const mx::array& x);
 
+// x + gate * y, where gate is broadcast to the shape that x and y have.
+mx::array gated_add(const mx::array& x, const mx::array& gate, const mx::array& y);
+
 // Rotates neighbouring pairs (x0, x1), (x2, x3), ... of the last axis: cos and sin are [tokens,
 // head_dim / 2] float32, x is [batch, heads, tokens, head_dim].
 mx::array rotate_pairs(const mx::array& x, const mx::array& cos, const mx::array& sin);

@@ -50,7 +50,8 @@ Linear packed(const Linear& layer, const QuantFormat& format) {
   return result;
 }
 
-TEST_CASE("linear of the CPU takes weights of every float dtype, and any number of rows") {
+TEST_CASE_FIXTURE(
+    Seeded, "linear of the CPU takes weights of every float dtype, and any number of rows") {
   for (const mx::Dtype dtype : {mx::float32, mx::bfloat16, mx::float16}) {
     for (const auto& [outputs, inputs] : {std::pair(1, 1), {7, 33}, {300, 96}, {257, 130}}) {
       const Linear layer = random_layer(outputs, inputs, dtype);
@@ -62,7 +63,7 @@ TEST_CASE("linear of the CPU takes weights of every float dtype, and any number 
   }
 }
 
-TEST_CASE("linear of the CPU takes weights packed in every mode") {
+TEST_CASE_FIXTURE(Seeded, "linear of the CPU takes weights packed in every mode") {
   std::vector<QuantFormat> formats = {
       {QuantMode::mxfp4, 4, 32}, {QuantMode::mxfp8, 8, 32}, {QuantMode::nvfp4, 4, 16}};
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
@@ -79,7 +80,7 @@ TEST_CASE("linear of the CPU takes weights packed in every mode") {
   }
 }
 
-TEST_CASE("linear of the CPU adds LoRAs") {
+TEST_CASE_FIXTURE(Seeded, "linear of the CPU adds LoRAs") {
   Linear layer = packed(random_layer(300, 128, mx::bfloat16), {});
   for (const int rank : {1, 16}) {
     layer.loras.push_back(
@@ -90,7 +91,7 @@ TEST_CASE("linear of the CPU adds LoRAs") {
   check_linear(mx::random::normal({2, 3, 128}), layer);
 }
 
-TEST_CASE("linear of the CPU takes inputs in any layout") {
+TEST_CASE_FIXTURE(Seeded, "linear of the CPU takes inputs in any layout") {
   const Linear layer = random_layer(40, 64, mx::bfloat16);
   const mx::array cube = mx::random::normal({3, 64, 10, 64});
   mx::eval(cube);
@@ -102,7 +103,7 @@ TEST_CASE("linear of the CPU takes inputs in any layout") {
   check_linear(mx::random::normal({7, 64}), turned);
 }
 
-TEST_CASE("linear of the CPU runs in chains longer than what MLX makes ahead") {
+TEST_CASE_FIXTURE(Seeded, "linear of the CPU runs in chains longer than what MLX makes ahead") {
   Linear layer = random_layer(64, 64, mx::float32);
   layer.weight = mx::multiply(layer.weight, mx::array(0.125F));
   const mx::array x = mx::random::normal({5, 64});
@@ -117,12 +118,12 @@ TEST_CASE("linear of the CPU runs in chains longer than what MLX makes ahead") {
   CHECK(error_of(y, expected) < 1e-3);
 }
 
-TEST_CASE("linear names the layer that takes another width") {
+TEST_CASE_FIXTURE(Seeded, "linear names the layer that takes another width") {
   const Linear layer = random_layer(4, 8, mx::float32);
   CHECK_THROWS_WITH(linear(mx::zeros({2, 9}), layer), "layer: takes 8 channels, got 9");
 }
 
-TEST_CASE("an operation of the CPU keeps NaN") {
+TEST_CASE_FIXTURE(Seeded, "an operation of the CPU keeps NaN") {
   const Linear layer = random_layer(300, 64, mx::float32);
   for (const int rows : {1, 30}) {
     const mx::array x = mx::full({rows, 64}, std::numeric_limits<float>::quiet_NaN());
