@@ -266,7 +266,7 @@ def flux(folder, *, guidance: bool = True, size: Size = TINY, seed: int = 1, edg
     return folder
 
 
-def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int) -> None:
+def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int, scale: float) -> None:
     words = qwen_tokenizer(folder / "tokenizer")
     config = Qwen2_5_VLConfig(
         text_config=dict(
@@ -295,11 +295,13 @@ def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int) -> None:
         vision_end_token_id=5,
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
-    randomize(model, seed)
+    randomize(model, seed, scale)
     save(model, folder / "text_encoder", "400KB")  # several shards: mflux reads this folder by its index only
 
 
-def qwen(folder, *, size: Size = TINY, seed: int = 11, edges: bool = True) -> pathlib.Path:
+def qwen(
+    folder, *, size: Size = TINY, seed: int = 11, edges: bool = True, scale: float = 0.02, zero_cond_t: bool = False
+) -> pathlib.Path:
     folder = pathlib.Path(folder)
     transformer = QwenImageTransformer2DModel(
         num_layers=size.double_blocks,
@@ -307,15 +309,16 @@ def qwen(folder, *, size: Size = TINY, seed: int = 11, edges: bool = True) -> pa
         num_attention_heads=size.heads,
         joint_attention_dim=size.text_width,
         axes_dims_rope=size.rope,
+        zero_cond_t=zero_cond_t,
     )
-    randomize(transformer, seed + 2)
+    randomize(transformer, seed + 2, scale)
     if edges:
         plant_edges(transformer.transformer_blocks[0].img_mlp.net[0].proj.weight)
         plant_edges(transformer.transformer_blocks[1].img_mod[1].weight)
     save(transformer, folder / "transformer", "1500KB" if size is TINY else "1GB")
-    qwen_text_encoder(folder, size.text_width, seed + 3)
+    qwen_text_encoder(folder, size.text_width, seed + 3, scale)
     vae = AutoencoderKLQwenImage(base_dim=16)
-    randomize(vae, seed + 5)
+    randomize(vae, seed + 5, scale)
     save(vae, folder / "vae", "10GB")
     write_pipeline(
         folder,

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Qwen-Image's networks, part by part, in float32, against diffusers, transformers and Python's mflux."""
+
+import types
+
+import mlx.core as mx
+import numpy as np
+import pytest
+import torch
+
+import checkpoints
+import mflux_tiny
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from mflux.models.common.config import ModelConfig
+from mlx.utils import tree_map
+from networks import array, distance, probe
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+# Largest difference relative to the largest value.
+LIMIT = 1e-5
+
+
+@pytest.fixture(scope="module")
+def smooth(sources):
+    """Weights of a size at which every part of a network counts, none of them extreme."""
+    return sources.once("qwen-smooth", lambda folder: checkpoints.qwen(folder, edges=False, scale=0.1))
+
+
+@pytest.fixture(scope="module")
+def zero_cond(sources):
+    return sources.once(
+        "qwen-zero-cond", lambda folder: checkpoints.qwen(folder, edges=False, scale=0.1, zero_cond_t=True)
+    )
+
+
+@pytest.fixture
+def check(figure):
+    def compare(what: str, found, expected, limit: float = LIMIT):
+        worst, relative = distance(found, expected)
+        figure(f"{what}: max {worst:.1e}, relative {relative:.1e}")
+        assert relative <= limit
+
+    return compare
+
+
+def noise(*shape, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def part_of(folder, kind, name: str):
+    return kind.from_pretrained(folder / name, dtype=torch.float32).eval()
+
+
+IDS = np.array([[7, 300, 12, 45, 260, 9, 33, 81, 120, 4, 71]], np.int32)
+
+
+def test_the_text_encoder_is_that_of_transformers(smooth, check):
+    model = part_of(smooth, Qwen2_5_VLForConditionalGeneration, "text_encoder")
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor(IDS), output_hidden_states=True).hidden_states[-1]
+    check("qwen text encoder, transformers", probe(smooth, "text_encoder", ids=IDS)["hidden"], expected)
+
+
+def test_positions_of_time_row_and_column_are_those_of_transformers(smooth, check):
+    model = part_of(smooth, Qwen2_5_VLForConditionalGeneration, "text_encoder")
+    count = IDS.shape[1]
+    positions = np.stack([np.arange(count), np.arange(count) // 3, np.arange(count) % 3]).astype(np.int32)
+    with torch.no_grad():
+        expected = model(
+            input_ids=torch.tensor(IDS),
+            position_ids=torch.tensor(positions)[:, None, :].long(),
+            output_hidden_states=True,
+        ).hidden_states[-1]
+    found = probe(smooth, "text_encoder", ids=IDS, positions=positions)["hidden"]
+    check("qwen text encoder with 3D positions, transformers", found, expected)
+
+
+def test_a_prompt_is_the_same_alone_and_beside_a_longer_one(smooth):
+    alone = probe(smooth, "text_encoder", ids=IDS[:, :6])["hidden"]
+    padded = np.concatenate([IDS[:, :6], np.zeros((1, 5), np.int32)], axis=1)
+    together = probe(smooth, "text_encoder", ids=np.concatenate([padded, IDS]))["hidden"]
+    assert distance(together[:1, :6], alone)[1] <= 1e-6
+    assert distance(together[1:], probe(smooth, "text_encoder", ids=IDS)["hidden"])[1] <= 1e-6
+
+
+# Pictures in tokens, the first is the one that is made; odd sides have a middle that is not between two tokens.
+PICTURES = {"one": [(6, 4)], "odd": [(5, 7)], "references": [(4, 6), (3, 5), (6, 2)]}
+
+
+def transformer_input(pictures, width: int = 128, tokens: int = 9) -> dict:
+    count = sum(height * width for height, width in pictures)
+    return dict(
+        latents=noise(1, count, 64),
+        text=noise(1, tokens, width, seed=2),
+        sigma=np.array([0.7321], np.float32),
+        pictures=np.array(pictures, np.int32),
+    )
+
+
+def diffusers_velocity(model, inputs, pictures):
+    with torch.no_grad():
+        return model(
+            hidden_states=torch.tensor(inputs["latents"]),
+            encoder_hidden_states=torch.tensor(inputs["text"]),
+            timestep=torch.tensor(inputs["sigma"]),
+            img_shapes=[[(1, *picture) for picture in pictures]],
+            return_dict=False,
+        )[0]
+
+
+@pytest.mark.parametrize("pictures", PICTURES.values(), ids=PICTURES)
+@pytest.mark.parametrize("kind", ["smooth", "zero_cond"])
+def test_the_transformer_is_that_of_diffusers(request, check, kind, pictures):
+    folder = request.getfixturevalue(kind)
+    inputs = transformer_input(pictures)
+    model = part_of(folder, QwenImageTransformer2DModel, "transformer")
+    expected = diffusers_velocity(model, inputs, pictures)
+    found = probe(folder, "transformer", **inputs)["velocity"]
+    check(f"qwen transformer ({kind}, {len(pictures)} pictures), diffusers", found, expected)
+
+
+def test_the_transformer_block_by_block_gives_the_same(smooth):
+    inputs = transformer_input(PICTURES["one"])
+    whole = probe(smooth, "transformer", **inputs)["velocity"]
+    blocks = probe(smooth, "transformer", **inputs, low_memory=np.ones(1, np.float32))["velocity"]
+    assert (whole == blocks).all()
+
+
+def mflux_transformer(folder, dtype):
+    from mflux.models.qwen.model.qwen_transformer.qwen_rope import QwenEmbedRopeMLX
+    from mflux.models.qwen.model.qwen_transformer.qwen_transformer import QwenTransformer
+
+    size = checkpoints.TINY
+    model = QwenTransformer(
+        num_layers=size.double_blocks,
+        attention_head_dim=size.head_dim,
+        num_attention_heads=size.heads,
+        joint_attention_dim=size.text_width,
+    )
+    model.pos_embed = QwenEmbedRopeMLX(theta=10000, axes_dim=list(size.rope), scale_rope=True)
+    model.update(tree_map(lambda leaf: leaf.astype(dtype), mflux_tiny.source_tree(folder)["transformer"]))
+    return model
+
+
+# Python's mflux rounds what comes out of txt_norm, and the time that goes into norm_out, to bfloat16; we do not. In
+# float32 what is left is MLX's exp() of the time's frequencies, an ulp off and then multiplied by 1000.
+@pytest.mark.parametrize("dtype,limit", [(mx.float32, 3e-5), (mx.bfloat16, 5e-3)], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("pictures", [PICTURES["one"], PICTURES["references"]], ids=["one", "references"])
+def test_the_transformer_is_that_of_mflux(smooth, check, monkeypatch, pictures, dtype, limit):
+    monkeypatch.setattr(ModelConfig, "precision", dtype)
+    inputs = transformer_input(pictures)
+    model = mflux_transformer(smooth, dtype)
+    height, width = pictures[0]
+    expected = model(
+        t=float(inputs["sigma"][0]),
+        config=types.SimpleNamespace(height=height * 16, width=width * 16),
+        hidden_states=mx.array(inputs["latents"]),
+        encoder_hidden_states=mx.array(inputs["text"]),
+        encoder_hidden_states_mask=mx.ones(inputs["text"].shape[:2]),
+        cond_image_grid=[(1, *picture) for picture in pictures[1:]] or None,
+    )
+    found = probe(smooth, "transformer", **inputs)["velocity"]
+    check(f"qwen transformer ({len(pictures)} pictures), mflux in {dtype}", found, np.array(expected), limit)
+
+
+@pytest.fixture(scope="module")
+def vae(smooth):
+    return part_of(smooth, AutoencoderKLQwenImage, "vae")
+
+
+def channels(vae, name: str) -> torch.Tensor:
+    return torch.tensor(vae.config[name]).view(1, -1, 1, 1, 1)
+
+
+def video(image: np.ndarray) -> torch.Tensor:
+    """[1, height, width, channels] -> one frame, channels first."""
+    return torch.tensor(image).permute(0, 3, 1, 2)[:, :, None]
+
+
+def picture(frame: torch.Tensor) -> torch.Tensor:
+    return frame[:, :, 0].permute(0, 2, 3, 1)
+
+
+def test_the_vae_encodes_as_that_of_diffusers(smooth, vae, check):
+    image = np.tanh(noise(1, 48, 64, 3))
+    with torch.no_grad():
+        mean = vae.encode(video(image)).latent_dist.mode()
+    expected = picture((mean - channels(vae, "latents_mean")) / channels(vae, "latents_std"))
+    check("qwen vae encode, diffusers", probe(smooth, "vae_encode", image=image)["latents"], expected)
+
+
+def decoded(vae, latents: np.ndarray) -> torch.Tensor:
+    """Without the clipping to -1..1."""
+    z = video(latents) * channels(vae, "latents_std") + channels(vae, "latents_mean")
+    with torch.no_grad():
+        vae.clear_cache()
+        return picture(vae.decoder(vae.post_quant_conv(z), feat_cache=vae._feat_map, feat_idx=vae._conv_idx))
+
+
+def test_the_vae_decodes_as_that_of_diffusers(smooth, vae, check):
+    latents = noise(1, 6, 8, 16)
+    check("qwen vae decode, diffusers", probe(smooth, "vae_decode", latents=latents)["image"], decoded(vae, latents))
+
+
+@pytest.mark.parametrize("tile", [32, 48])
+def test_the_vae_decodes_in_tiles_as_that_of_diffusers(smooth, vae, check, tile):
+    latents = noise(1, 5, 8, 16)
+    stride = tile // 8 * 3 // 4 * 8
+    vae.enable_tiling(tile, tile, stride, stride)
+    z = video(latents) * channels(vae, "latents_std") + channels(vae, "latents_mean")
+    with torch.no_grad():
+        expected = picture(vae.tiled_decode(z).sample)
+    vae.disable_tiling()
+    found = probe(smooth, "vae_decode", latents=latents, tile=np.array([tile], np.int32))["image"]
+    check(f"qwen vae decode in tiles of {tile}, diffusers", found, expected)
+
+
+def test_the_vae_encodes_in_tiles_as_that_of_diffusers(smooth, vae, check):
+    image = np.tanh(noise(1, 64, 80, 3))
+    vae.enable_tiling(48, 48, 32, 32)
+    with torch.no_grad():
+        mean = vae.tiled_encode(video(image))[:, :16]
+    vae.disable_tiling()
+    expected = picture((mean - channels(vae, "latents_mean")) / channels(vae, "latents_std"))
+    found = probe(smooth, "vae_encode", image=image, tile=np.array([48], np.int32))["latents"]
+    check("qwen vae encode in tiles of 48, diffusers", found, expected)

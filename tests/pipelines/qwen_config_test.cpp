@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include "mflux/pipelines/qwen/config.h"
+#include "mflux/save.h"
+#include "tests/testing.h"
+#include "tests/tiny_model.h"
+
+namespace mflux {
+namespace {
+
+namespace qwen = pipelines::qwen;
+
+std::filesystem::path tiny(const testing::TempDir& folder) {
+  const std::filesystem::path path = folder / "model";
+  testing::write_tiny_model(path, testing::TinyFamily::qwen);
+  return path;
+}
+
+TEST_CASE("what config.json says is what the networks use") {
+  const testing::TempDir folder;
+  const std::filesystem::path path = tiny(folder);
+  const Checkpoint model = open_checkpoint(path);
+  const qwen::TextConfig text =
+      qwen::text_config(model, nn::load_weights(model, "text_encoder", {}));
+  CHECK(text.heads == 2);
+  CHECK(text.key_heads == 1);
+  CHECK(text.head_width == 64);
+  CHECK(text.rope_sections == std::array{8, 12, 12});
+  const qwen::TransformerConfig transformer =
+      qwen::transformer_config(nn::load_weights(model, "transformer", {}));
+  CHECK(transformer.heads == 2);
+  CHECK(transformer.head_width == 64);
+  CHECK_FALSE(transformer.zero_cond_t);
+}
+
+TEST_CASE("a saved folder without config.json is read by its shapes") {
+  const testing::TempDir folder;
+  const std::filesystem::path path = tiny(folder);
+  const std::filesystem::path saved = folder / "saved";
+  save({.model = path.string(), .output = saved});
+  for (const char* component : {"text_encoder", "transformer", "vae"}) {
+    std::filesystem::remove(saved / component / "config.json");
+  }
+  const Checkpoint model = open_checkpoint(saved);
+  const qwen::TextConfig text =
+      qwen::text_config(model, nn::load_weights(model, "text_encoder", {}));
+  CHECK(text.heads == 2);
+  CHECK(text.key_heads == 1);
+  CHECK(text.head_width == 64);
+  CHECK(text.rope_sections == std::array{8, 12, 12});
+  const qwen::TransformerConfig transformer =
+      qwen::transformer_config(nn::load_weights(model, "transformer", {}));
+  CHECK(transformer.heads == 2);
+  CHECK(transformer.rope_axes == std::array{8, 28, 28});
+  const qwen::VaeConfig vae = qwen::vae_config(nn::load_weights(model, "vae", {}));
+  CHECK(vae.mean.size() == 16);
+  CHECK(vae.std[15] == 1.916F);
+}
+
+TEST_CASE("a config.json that does not fit its weights is refused") {
+  struct Bad {
+    const char* component;
+    const char* text;
+    const char* message;
+  };
+  const std::array<Bad, 6> table = {{
+      {"vae", "[]", "vae/config.json: is no JSON object"},
+      {"text_encoder",
+       R"({"num_attention_heads": 2, "rope_scaling": {"mrope_section": [8, 12, 13]}})",
+       "text_encoder/config.json: mrope_section is 8, 12, 13, expected a sum of 32"},
+      {"text_encoder",
+       R"({"num_attention_heads": 1})",
+       "text_encoder: 'self_attn.k_proj' has 64 rows, which is no multiple of the head's width "
+       "128"},
+      {"transformer",
+       R"({"axes_dims_rope": [8, 28, 30]})",
+       "transformer/config.json: axes_dims_rope is 8, 28, 30, expected a sum of 64"},
+      {"transformer",
+       R"({"axes_dims_rope": [8, 29, 27]})",
+       "transformer/config.json: axes_dims_rope has an odd part"},
+      {"vae",
+       R"({"latents_mean": [1, 2]})",
+       "vae/config.json: latents_mean has 2 values, expected one for each of 16 channels"},
+  }};
+  for (const Bad& bad : table) {
+    const testing::TempDir folder;
+    const std::filesystem::path path = tiny(folder);
+    Checkpoint model = open_checkpoint(path);
+    for (Component& component : model.components) {
+      if (component.name == bad.component) component.source.config = bad.text;
+    }
+    const nn::Weights weights = nn::load_weights(model, bad.component, {});
+    const auto read = [&] {
+      const std::string name = bad.component;
+      if (name == "text_encoder") qwen::text_config(model, weights);
+      if (name == "transformer") qwen::transformer_config(weights);
+      if (name == "vae") qwen::vae_config(weights);
+    };
+    CHECK_THROWS_WITH_AS(read(), bad.message, Error);
+  }
+}
+
+TEST_CASE("the schedule is the scheduler's, or the published model's without one") {
+  const testing::TempDir folder;
+  const std::filesystem::path path = tiny(folder);
+  const std::filesystem::path file = path / "scheduler" / "scheduler_config.json";
+  const Checkpoint model = open_checkpoint(path);
+
+  std::filesystem::remove(file);
+  pipelines::Defaults defaults = qwen::schedule_defaults(model);
+  CHECK(defaults.steps == 20);
+  CHECK(defaults.max_tokens == 8192);
+  CHECK(defaults.max_shift == 0.9F);
+  CHECK(defaults.terminal == 0.02F);
+  CHECK(defaults.uses_negative_prompt);
+
+  testing::write_file(file, R"({"use_dynamic_shifting": true, "max_shift": 0.7})");
+  defaults = qwen::schedule_defaults(model);
+  CHECK(defaults.max_tokens == 4096);
+  CHECK(defaults.max_shift == 0.7F);
+  CHECK_FALSE(defaults.terminal);
+
+  testing::write_file(file, R"({"use_dynamic_shifting": false, "shift": 3.0})");
+  defaults = qwen::schedule_defaults(model);
+  CHECK(defaults.shifts_schedule);
+  CHECK(defaults.base_shift == doctest::Approx(1.0986123F));
+  CHECK(defaults.max_shift == defaults.base_shift);
+
+  testing::write_file(file, "{}");
+  CHECK_FALSE(qwen::schedule_defaults(model).shifts_schedule);
+
+  testing::write_file(file, "nonsense");
+  CHECK_THROWS_AS(qwen::schedule_defaults(model), Error);
+}
+
+TEST_CASE("all Edit models but the first name their pictures") {
+  const testing::TempDir folder;
+  const std::filesystem::path path = tiny(folder);
+  const Checkpoint model = open_checkpoint(path);
+  const std::filesystem::path file = path / "model_index.json";
+  std::filesystem::remove(file);
+  CHECK(qwen::names_pictures(model));
+  testing::write_file(file, R"({"_class_name": "QwenImageEditPlusPipeline"})");
+  CHECK(qwen::names_pictures(model));
+  testing::write_file(file, R"({"_class_name": "QwenImageEditPipeline"})");
+  CHECK_FALSE(qwen::names_pictures(model));
+}
+
+}  // namespace
+}  // namespace mflux
