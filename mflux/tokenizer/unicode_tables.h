@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Made with utf8proc 2.8 (Unicode 15), `tokenizers` 0.23.3 and Unicode 18, by asking each of them
-// about every character. In order; both ends belong to a range.
+// Made by tests/oracle/unicode_tables.py with utf8proc 2.8 (Unicode 15), `tokenizers` 0.23.3 and
+// Unicode 18. In order; both ends belong to a range.
 #pragma once
 
 #include <array>
