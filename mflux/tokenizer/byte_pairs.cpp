@@ -78,8 +78,11 @@ BytePairs::BytePairs(
       fail("{}: merge {} names the token '{}', which is not in the vocabulary", file, rank, token);
     };
     const auto& [left, right] = merges[rank];
+    // One after the other, for the message to name the first unknown one.
+    const int32_t left_id = known(left);
+    const int32_t right_id = known(right);
     // Of a pair that is listed twice the last rank counts.
-    joins_[key_of(known(left), known(right))] = {static_cast<int32_t>(rank), known(left + right)};
+    joins_[key_of(left_id, right_id)] = {static_cast<int32_t>(rank), known(left + right)};
   }
 }
 
