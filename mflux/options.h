@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "mflux/base/quantization.h"
@@ -62,6 +64,9 @@ struct SaveOptions {
   // survives.
   bool escalate = false;
   Layout layout = Layout::mflux;
+  // Tensors of the output ("component/tensor") that lie in shards of their own, so that all other
+  // shards can be the same files in several outputs of a job.
+  std::set<std::string> apart = {};
   uint64_t max_shard_bytes = uint64_t{2} << 30;
   uint64_t max_memory = uint64_t{1} << 30;  // bytes of buffers; mapped LoRA files do not count
   bool sha256 = false;                      // add sha256 beside XXH3-128 in the receipt
@@ -69,5 +74,13 @@ struct SaveOptions {
   // The format asked for, or none; throws a usage Error if MLX has no such format.
   std::optional<QuantFormat> quant_format() const;
 };
+
+// As on the command line: "mflux", "skip-layer", "auto".
+std::string_view to_string(Layout layout);
+std::optional<Layout> parse_layout(std::string_view name);
+std::string_view to_string(OnLoraFailure policy);
+std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name);
+std::string_view to_string(BakeRounding rounding);
+std::optional<BakeRounding> parse_bake_rounding(std::string_view name);
 
 }  // namespace mflux

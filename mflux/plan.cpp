@@ -6,15 +6,13 @@
 #include <set>
 
 #include "mflux/base/error.h"
-#include "mflux/version.h"
+#include "mflux/shard_layout.h"
 
 namespace mflux {
 namespace {
 
 using models::MappedTensor;
 using models::Naming;
-using safetensors::Metadata;
-using safetensors::TensorInfo;
 
 Naming output_naming(Layout layout) {
   switch (layout) {
@@ -28,23 +26,6 @@ Naming output_naming(Layout layout) {
   return Naming::mflux;
 }
 
-std::string_view layout_name(Layout layout) {
-  switch (layout) {
-    case Layout::mflux:
-      return "mflux";
-    case Layout::diffusers:
-      return "diffusers";
-    case Layout::comfyui:
-      return "comfyui";
-  }
-  return "mflux";
-}
-
-// The stem of weight files in a Hugging Face folder: diffusers' classes and transformers' differ.
-std::string_view hugging_face_stem(std::string_view component) {
-  return component.starts_with("text_encoder") ? "model" : "diffusion_pytorch_model";
-}
-
 void check_options(const Checkpoint& model, const SaveOptions& options, bool format) {
   if (options.quantize_at_load && !format) {
     fail(ErrorKind::usage, "--quantize-at-load needs --quantize: which level should be recorded?");
@@ -54,7 +35,7 @@ void check_options(const Checkpoint& model, const SaveOptions& options, bool for
         ErrorKind::usage,
         "--layout {} cannot hold MLX's packed tensors: its readers do not know them. Use --layout "
         "mflux, or leave out --quantize",
-        layout_name(options.layout));
+        to_string(options.layout));
   }
   if (options.min_kept && !(*options.min_kept >= 0 && *options.min_kept <= 1)) {
     fail(ErrorKind::usage, "--min-kept {} is not between 0 and 1", *options.min_kept);
@@ -94,7 +75,7 @@ class Planner {
     for (size_t i = 0; i < model_.components.size(); ++i) add_component(i);
     for (PlannedTensor& tensor : plan_.tensors) attach_deltas(tensor);
     for (PlannedTensor& tensor : plan_.tensors) choose_format(tensor);
-    for (size_t i = 0; i < plan_.components.size(); ++i) lay_out(i);
+    lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
     add_notes();
     return std::move(plan_);
@@ -163,7 +144,7 @@ class Planner {
             "linear layers can be merged there",
             component,
             piece.canonical,
-            layout_name(plan_.options.layout));
+            to_string(plan_.options.layout));
       }
     }
   }
@@ -209,132 +190,6 @@ class Planner {
           const LogicalTensor& source = sources[piece.source];
           return source.format == tensor.format && source.spec.dtype == tensor.mapped.dtype;
         });
-  }
-
-  // Fills in the parts of a tensor and returns their bytes.
-  uint64_t make_parts(PlannedTensor& tensor) {
-    const TensorSpec matrix{tensor.mapped.dtype, tensor.mapped.shape};
-    const auto add = [](std::string name, TensorSpec spec) {
-      const uint64_t row_bytes = spec.row_elements() * dtype_bytes(spec.dtype);
-      return PlannedPart{.name = std::move(name), .spec = std::move(spec), .row_bytes = row_bytes};
-    };
-    if (!tensor.format) {
-      tensor.weight = add(tensor.mapped.name, matrix);
-      return matrix.bytes();
-    }
-    const std::string module = tensor.mapped.name.substr(0, tensor.mapped.name.rfind('.'));
-    const uint64_t columns = matrix.row_elements();
-    const Dtype scale_dtype = tensor.format->has_biases() ? tensor.mapped.dtype : Dtype::u8;
-    const TensorSpec groups{scale_dtype, {matrix.rows(), tensor.format->groups(columns)}};
-    tensor.weight = add(
-        tensor.mapped.name, {Dtype::u32, {matrix.rows(), tensor.format->packed_columns(columns)}});
-    tensor.scales = add(module + ".scales", groups);
-    if (tensor.format->has_biases()) tensor.biases = add(module + ".biases", groups);
-    return tensor.bytes();
-  }
-
-  void lay_out(size_t index) {
-    PlannedComponent& component = plan_.components[index];
-    component.first_shard = plan_.shards.size();
-    std::vector<std::vector<PlannedPart*>> shards;
-    uint64_t filled = 0;
-    std::optional<int> level;
-    for (PlannedTensor& tensor : plan_.tensors) {
-      if (tensor.component != index) continue;
-      const uint64_t bytes = make_parts(tensor);
-      const bool one_file = plan_.options.layout == Layout::comfyui;
-      if (shards.empty() ||
-          (!one_file && filled != 0 && filled + bytes > plan_.options.max_shard_bytes)) {
-        shards.emplace_back();
-        filled = 0;
-      }
-      filled += bytes;
-      component.tensor_bytes += bytes;
-      if (tensor.format) level = std::min(level.value_or(tensor.format->bits), tensor.format->bits);
-      for (PlannedPart* part :
-           {&tensor.weight,
-            tensor.scales ? &*tensor.scales : nullptr,
-            tensor.biases ? &*tensor.biases : nullptr}) {
-        if (part == nullptr) continue;
-        part->shard = plan_.shards.size() + shards.size() - 1;
-        shards.back().push_back(part);
-        ++component.tensors;
-      }
-    }
-    component.shards = shards.size();
-    component.metadata = metadata(level);
-    for (size_t i = 0; i < shards.size(); ++i) add_shard(index, shards[i], i, shards.size());
-    if (shards.empty() || plan_.options.layout == Layout::comfyui) return;
-    component.index_file = component.name + "/" + index_name(component.name);
-  }
-
-  std::string index_name(std::string_view component) const {
-    if (plan_.options.layout == Layout::mflux) return "model.safetensors.index.json";
-    return std::string(hugging_face_stem(component)) + ".safetensors.index.json";
-  }
-
-  std::string shard_name(std::string_view component, size_t number, size_t count) const {
-    switch (plan_.options.layout) {
-      case Layout::mflux:
-        return fmt::format("{}/{}.safetensors", component, number);
-      case Layout::comfyui:
-        return "model.safetensors";
-      case Layout::diffusers:
-        break;
-    }
-    const std::string_view stem = hugging_face_stem(component);
-    if (count == 1) return fmt::format("{}/{}.safetensors", component, stem);
-    return fmt::format("{}/{}-{:05}-of-{:05}.safetensors", component, stem, number + 1, count);
-  }
-
-  // Says what the bytes are. `level`: the lowest bits of a packed tensor in the component.
-  Metadata metadata(std::optional<int> level) const {
-    const bool at_load = plan_.options.quantize_at_load;
-    if (at_load && !level) level = plan_.format->bits;
-    Metadata metadata = {
-        {"quantization_level", level ? std::to_string(*level) : "None"},
-        {"mflux_cpp_version", std::string(version())},
-        {"mflux_cpp_layout", std::string(layout_name(plan_.options.layout))}};
-    if (plan_.options.layout == Layout::mflux) {
-      metadata["mflux_version"] = kMfluxVersion;
-    } else {
-      metadata["format"] = "pt";  // transformers refuses files without it
-    }
-    if (level) {
-      const QuantFormat format = plan_.format ? *plan_.format : first_format().value();
-      metadata["mflux_cpp_mode"] = quant_mode_name(format.mode);
-      metadata["mflux_cpp_group_size"] = std::to_string(format.group_size);
-      metadata["mflux_cpp_quantized"] = at_load ? "at load" : "packed";
-    }
-    return metadata;
-  }
-
-  std::optional<QuantFormat> first_format() const {
-    for (const PlannedTensor& tensor : plan_.tensors) {
-      if (tensor.format) return tensor.format;
-    }
-    return std::nullopt;
-  }
-
-  void add_shard(
-      size_t component, const std::vector<PlannedPart*>& parts, size_t number, size_t count) {
-    PlannedShard shard{.component = component};
-    shard.file = shard_name(plan_.components[component].name, number, count);
-    std::vector<PlannedPart*> sorted = parts;
-    std::sort(sorted.begin(), sorted.end(), [](const PlannedPart* a, const PlannedPart* b) {
-      const uint64_t a_bytes = dtype_bytes(a->spec.dtype);
-      const uint64_t b_bytes = dtype_bytes(b->spec.dtype);
-      return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
-    });
-    for (const PlannedPart* part : sorted) {
-      shard.tensors.push_back(
-          {.name = part->name, .spec = part->spec, .bytes = part->spec.bytes()});
-    }
-    shard.header = safetensors::format_header(shard.tensors, plan_.components[component].metadata);
-    for (size_t i = 0; i < sorted.size(); ++i) sorted[i]->offset = shard.tensors[i].offset;
-    shard.bytes = shard.header.size();
-    for (const TensorInfo& tensor : shard.tensors) shard.bytes += tensor.bytes;
-    plan_.shards.push_back(std::move(shard));
   }
 
   void add_notes() {

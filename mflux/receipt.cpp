@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/receipt.h"
 
-#include <array>
-
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
@@ -11,39 +9,6 @@ namespace mflux {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::array<std::pair<Layout, std::string_view>, 3> kLayouts = {{
-    {Layout::mflux, "mflux"},
-    {Layout::diffusers, "diffusers"},
-    {Layout::comfyui, "comfyui"},
-}};
-
-constexpr std::array<std::pair<OnLoraFailure, std::string_view>, 4> kPolicies = {{
-    {OnLoraFailure::error, "error"},
-    {OnLoraFailure::skip_layer, "skip-layer"},
-    {OnLoraFailure::skip_lora, "skip-lora"},
-    {OnLoraFailure::full_precision, "full-precision"},
-}};
-
-constexpr std::array<std::pair<BakeRounding, std::string_view>, 3> kRoundings = {{
-    {BakeRounding::automatic, "auto"},
-    {BakeRounding::nearest, "nearest"},
-    {BakeRounding::delta, "delta"},
-}};
-
-template <typename T, size_t N>
-std::string_view name_of(const std::array<std::pair<T, std::string_view>, N>& names, T value) {
-  return names.at(static_cast<size_t>(value)).second;
-}
-
-template <typename T, size_t N>
-std::optional<T> value_of(
-    const std::array<std::pair<T, std::string_view>, N>& names, std::string_view name) {
-  for (const auto& [value, text] : names) {
-    if (text == name) return value;
-  }
-  return std::nullopt;
-}
 
 Json to_json(const FileRecord& record) {
   Json json = {{"file", record.file}, {"bytes", record.bytes}, {"xxh3_128", record.xxh3_128}};
@@ -82,6 +47,7 @@ Json to_json(const SaveOptions& options) {
       {"min_kept", or_null(options.min_kept)},
       {"rounding", to_string(options.rounding)},
       {"escalate", options.escalate},
+      {"apart", options.apart},
       {"base_model", or_null(options.base_model)}};
 }
 
@@ -99,9 +65,10 @@ SaveOptions options_from_json(const Json& json) {
   options.on_lora_failure =
       parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
   if (!json.at("min_kept").is_null()) options.min_kept = json.at("min_kept").get<double>();
-  // Receipts from before there was a choice lack both.
+  // Receipts from before there was a choice lack these.
   options.rounding = parse_bake_rounding(json.value("rounding", "nearest")).value();
   options.escalate = json.value("escalate", false);
+  options.apart = json.value("apart", std::set<std::string>());
   if (!json.at("base_model").is_null())
     options.base_model = json.at("base_model").get<std::string>();
   return options;
@@ -167,25 +134,6 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
 }
 
 }  // namespace
-
-std::string_view to_string(Layout layout) {
-  return name_of(kLayouts, layout);
-}
-std::optional<Layout> parse_layout(std::string_view name) {
-  return value_of(kLayouts, name);
-}
-std::string_view to_string(OnLoraFailure policy) {
-  return name_of(kPolicies, policy);
-}
-std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name) {
-  return value_of(kPolicies, name);
-}
-std::string_view to_string(BakeRounding rounding) {
-  return name_of(kRoundings, rounding);
-}
-std::optional<BakeRounding> parse_bake_rounding(std::string_view name) {
-  return value_of(kRoundings, name);
-}
 
 std::string format_receipt(
     const Receipt& receipt,

@@ -4,7 +4,6 @@
 // describes it.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,12 +46,5 @@ std::string format_receipt(
 
 // What verify needs of it. `file` is for messages.
 Receipt parse_receipt(std::string_view text, const std::string& file);
-
-std::string_view to_string(Layout layout);
-std::optional<Layout> parse_layout(std::string_view name);
-std::string_view to_string(OnLoraFailure policy);  // "skip-layer"
-std::optional<OnLoraFailure> parse_on_lora_failure(std::string_view name);
-std::string_view to_string(BakeRounding rounding);  // "auto"
-std::optional<BakeRounding> parse_bake_rounding(std::string_view name);
 
 }  // namespace mflux

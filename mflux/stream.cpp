@@ -5,7 +5,6 @@
 #include <cmath>
 #include <memory>
 #include <mutex>
-#include <optional>
 
 #include <tbb/info.h>
 #include <tbb/parallel_pipeline.h>
@@ -34,52 +33,99 @@ bool skipped(const StreamOptions& options, const PlannedTensor& tensor) {
   return !options.skip_shard.empty() && options.skip_shard[tensor.weight.shard];
 }
 
+bool same_updates(const Contributions* a, const Contributions* b) {
+  if (a == b) return true;
+  if (a == nullptr || b == nullptr || a->size() != b->size()) return false;
+  return std::equal(a->begin(), a->end(), b->begin(), [](const auto& x, const auto& y) {
+    return x.update == y.update && x.begin == y.begin && x.count == y.count &&
+           x.update_begin == y.update_begin && x.adapter == y.adapter;
+  });
+}
+
+// Whether two uses of a source have the same rows in float32, and whether they store the same.
+bool same_rows(const TileUse& a, const TileUse& b) {
+  const models::Piece& x = a.tensor->mapped.pieces[a.piece];
+  const models::Piece& y = b.tensor->mapped.pieces[b.piece];
+  return x.source_begin == y.source_begin && x.count == y.count &&
+         x.canonical_begin == y.canonical_begin &&
+         a.tensor->mapped.transpose == b.tensor->mapped.transpose &&
+         same_updates(a.tensor->deltas[a.piece], b.tensor->deltas[b.piece]);
+}
+
+bool same_storage(const PlannedTensor& a, const PlannedTensor& b) {
+  return a.format == b.format && a.mapped.dtype == b.mapped.dtype && a.copied == b.copied &&
+         a.baked() == b.baked() && a.keeps_delta == b.keeps_delta;
+}
+
+void find_same(std::vector<TileUse>& uses) {
+  for (size_t i = 0; i < uses.size(); ++i) {
+    uses[i].sum = i;
+    for (size_t j = 0; j < i && uses[i].sum == i; ++j) {
+      if (same_rows(uses[j], uses[i])) uses[i].sum = uses[j].sum;
+    }
+  }
+  std::stable_sort(
+      uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.sum < b.sum; });
+  for (size_t i = 0; i < uses.size(); ++i) {
+    for (size_t j = 0; j < i && !uses[i].same_as; ++j) {
+      const bool original = uses[j].sum == uses[i].sum && !uses[j].same_as;
+      if (original && same_storage(*uses[j].tensor, *uses[i].tensor)) uses[i].same_as = j;
+    }
+  }
+}
+
 // Every source tensor that has a use, in the order it lies in the files.
 std::vector<SourceUses> collect_uses(
-    const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
+    const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
   std::map<std::pair<size_t, size_t>, std::vector<TileUse>> by_source;
-  for (const PlannedTensor& tensor : plan.tensors) {
-    if (skipped(options, tensor)) continue;
-    for (size_t piece = 0; piece < tensor.mapped.pieces.size(); ++piece) {
-      by_source[{tensor.component, tensor.mapped.pieces[piece].source}].push_back({&tensor, piece});
+  for (size_t output = 0; output < outputs.size(); ++output) {
+    for (const PlannedTensor& tensor : outputs[output].plan->tensors) {
+      if (skipped(*outputs[output].options, tensor)) continue;
+      for (size_t piece = 0; piece < tensor.mapped.pieces.size(); ++piece) {
+        by_source[{tensor.component, tensor.mapped.pieces[piece].source}].push_back(
+            {.tensor = &tensor, .piece = piece, .output = output});
+      }
     }
   }
   std::vector<SourceUses> result;
   for (auto& [key, uses] : by_source) {
     const Component& component = model.components[key.first];
+    find_same(uses);
     result.push_back({&component, &component.tensors[key.second], std::move(uses)});
   }
   return result;
 }
 
+// What a pass knows of one of its outputs.
+struct OutputState {
+  StreamOutput output = {};
+  std::vector<size_t> pending_shard = {};  // uses that are not yet complete
+  std::vector<bool> begun_shard = {};
+  std::map<size_t, std::vector<const PlannedTensor*>> computed = {};  // by shard, not yet written
+};
+
 class Pass {
  public:
-  Pass(const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink)
-      : model_(model), plan_(plan), options_(options), sink_(sink) {
-    sources_ = collect_uses(model, plan, options);
+  Pass(const Checkpoint& model, const std::vector<StreamOutput>& outputs)
+      : model_(model), options_(*outputs.front().options), sources_(collect_uses(model, outputs)) {
     for (const Component& component : model.components) {
-      if (!options.hash_inputs) break;
+      if (!options_.hash_inputs) break;
       for (const auto& file : component.folder.files)
         hashes_.emplace(&file, StreamedHash(file.file));
     }
-    pending_shard_.resize(plan.shards.size());
-    begun_shard_.resize(plan.shards.size());
+    for (const StreamOutput& output : outputs) add_output(output);
     for (const SourceUses& item : sources_) {
       for (const TileUse& use : item.uses) {
-        ++pending_shard_[use.tensor->weight.shard];
+        ++outputs_[use.output].pending_shard[use.tensor->weight.shard];
         ++pending_tensor_[use.tensor];
       }
-    }
-    for (const PlannedTensor& tensor : plan.tensors) {
-      if (tensor.computed() && !skipped(options, tensor))
-        computed_[tensor.weight.shard].push_back(&tensor);
     }
   }
 
   StreamResult run() {
     const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
-    const uint64_t tokens =
-        std::clamp<uint64_t>(options_.max_memory / kTileMemory, 1, 2 * threads + 2);
+    const uint64_t tokens = std::clamp<uint64_t>(
+        options_.max_memory / (kTileMemory * outputs_.size()), 1, 2 * threads + 2);
     tbb::parallel_pipeline(
         tokens,
         tbb::make_filter<void, Tile*>(
@@ -93,7 +139,7 @@ class Pass {
                 }) &
             tbb::make_filter<Tile*, void>(
                 tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
-    write_lonely_computed();
+    for (OutputState& state : outputs_) write_lonely_computed(state);
     for (const Component& component : model_.components) {
       if (!options_.hash_inputs) break;
       for (const auto& file : component.folder.files) {
@@ -105,6 +151,17 @@ class Pass {
   }
 
  private:
+  void add_output(const StreamOutput& output) {
+    OutputState state{.output = output};
+    state.pending_shard.resize(output.plan->shards.size());
+    state.begun_shard.resize(output.plan->shards.size());
+    for (const PlannedTensor& tensor : output.plan->tensors) {
+      if (tensor.computed() && !skipped(*output.options, tensor))
+        state.computed[tensor.weight.shard].push_back(&tensor);
+    }
+    outputs_.push_back(std::move(state));
+  }
+
   void check_stop() const {
     if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) {
       fail(ErrorKind::interrupted, "interrupted");
@@ -148,9 +205,11 @@ class Pass {
       const Contributions* updates = use.tensor->deltas[use.piece];
       if (updates != nullptr) use.factors = read_factors(*updates, columns);
       const size_t shard = use.tensor->weight.shard;
-      if (begun_shard_[shard] || !options_.on_shard_begin) continue;
-      begun_shard_[shard] = true;
-      options_.on_shard_begin(shard);
+      OutputState& state = outputs_[use.output];
+      const auto& on_shard_begin = state.output.options->on_shard_begin;
+      if (state.begun_shard[shard] || !on_shard_begin) continue;
+      state.begun_shard[shard] = true;
+      on_shard_begin(shard);
     }
   }
 
@@ -194,14 +253,15 @@ class Pass {
   void finish(Tile& tile) {
     for (size_t i = 0; i < tile.output_count; ++i) {
       const TileOutput& output = tile.outputs[i];
-      write_computed(output.part->shard);
-      sink_.write(*output.part, output.offset, output.data);
+      OutputState& state = outputs_[output.output];
+      write_computed(state, output.part->shard);
+      state.output.sink->write(*output.part, output.offset, output.data);
     }
     for (const auto& [tensor, sums] : tile.sums) result_.baked[tensor].add(sums);
     if (tile.first_row + tile.rows >= tile.source->spec.rows()) {
       for (TileUse& use : *tile.uses) {
         use.factors = {};
-        finish_use(*use.tensor);
+        finish_use(outputs_[use.output], *use.tensor);
       }
     }
     done_bytes_ += tile.weight.size();
@@ -211,47 +271,45 @@ class Pass {
   }
 
   // Tensors without a source go with the first bytes of their shard.
-  void write_computed(size_t shard) {
-    const auto found = computed_.find(shard);
-    if (found == computed_.end()) return;
+  static void write_computed(OutputState& state, size_t shard) {
+    const auto found = state.computed.find(shard);
+    if (found == state.computed.end()) return;
     for (const PlannedTensor* tensor : found->second) {
-      sink_.write(
+      state.output.sink->write(
           tensor->weight, tensor->weight.offset, std::as_bytes(std::span(tensor->mapped.values)));
     }
-    computed_.erase(found);
+    state.computed.erase(found);
   }
 
-  void write_lonely_computed() {
-    while (!computed_.empty()) {
-      const size_t shard = computed_.begin()->first;
-      if (options_.on_shard_begin) options_.on_shard_begin(shard);
-      write_computed(shard);
-      if (options_.on_shard_done) options_.on_shard_done(shard);
+  static void write_lonely_computed(OutputState& state) {
+    const StreamOptions& options = *state.output.options;
+    while (!state.computed.empty()) {
+      const size_t shard = state.computed.begin()->first;
+      if (options.on_shard_begin) options.on_shard_begin(shard);
+      write_computed(state, shard);
+      if (options.on_shard_done) options.on_shard_done(shard);
     }
   }
 
-  void finish_use(const PlannedTensor& tensor) {
-    if (--pending_tensor_[&tensor] == 0 && tensor.baked() && options_.on_tensor_done) {
-      options_.on_tensor_done(tensor, result_.baked[&tensor]);
+  void finish_use(OutputState& state, const PlannedTensor& tensor) {
+    const StreamOptions& options = *state.output.options;
+    if (--pending_tensor_[&tensor] == 0 && tensor.baked() && options.on_tensor_done) {
+      options.on_tensor_done(tensor, result_.baked[&tensor]);
     }
-    if (--pending_shard_[tensor.weight.shard] == 0 && options_.on_shard_done) {
-      options_.on_shard_done(tensor.weight.shard);
+    if (--state.pending_shard[tensor.weight.shard] == 0 && options.on_shard_done) {
+      options.on_shard_done(tensor.weight.shard);
     }
   }
 
   const Checkpoint& model_;
-  const Plan& plan_;
-  const StreamOptions& options_;
-  Sink& sink_;
-  std::vector<SourceUses> sources_ = {};
+  const StreamOptions& options_;  // of the whole pass
+  std::vector<SourceUses> sources_;
+  std::vector<OutputState> outputs_ = {};
   std::map<const safetensors::OpenedFile*, StreamedHash> hashes_ = {};
   size_t position_ = 0;  // in sources_
   uint64_t row_ = 0;     // next row of that source
   uint64_t done_bytes_ = 0;
-  std::vector<size_t> pending_shard_ = {};  // uses that are not yet complete
-  std::vector<bool> begun_shard_ = {};
   std::map<const PlannedTensor*, size_t> pending_tensor_ = {};
-  std::map<size_t, std::vector<const PlannedTensor*>> computed_ = {};  // by shard, not yet written
   StreamResult result_ = {};
   std::mutex mutex_ = {};
   std::vector<std::unique_ptr<Tile>> owned_ = {};
@@ -274,17 +332,25 @@ double BakeSums::relative_error() const {
   return error.exact_sq == 0 ? 0 : std::sqrt(error.error_sq / error.exact_sq);
 }
 
-uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
+uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
   uint64_t bytes = 0;
-  for (const SourceUses& item : collect_uses(model, plan, options)) {
+  for (const SourceUses& item : collect_uses(model, outputs)) {
     bytes += item.source->spec.rows() * item.source->stored_row_bytes();
   }
   return bytes;
 }
 
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
+  return bytes_to_read(model, {{.plan = &plan, .options = &options}});
+}
+
+StreamResult stream(const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
+  return Pass(model, outputs).run();
+}
+
 StreamResult stream(
     const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink) {
-  return Pass(model, plan, options, sink).run();
+  return stream(model, {{.plan = &plan, .options = &options, .sink = &sink}});
 }
 
 }  // namespace mflux

@@ -73,4 +73,19 @@ uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOp
 StreamResult stream(
     const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink);
 
+// One of several outputs of a pass.
+struct StreamOutput {
+  const Plan* plan = nullptr;
+  const StreamOptions* options = nullptr;  // of its own shards and tensors
+  Sink* sink = nullptr;
+};
+
+// The same for several plans of one model: every source tensor is read once, and rows that come out
+// the same in several outputs are computed once. What concerns the whole pass (max_memory, stop,
+// hash_inputs, on_progress) is taken from the first output's options.
+StreamResult stream(const Checkpoint& model, const std::vector<StreamOutput>& outputs);
+
+// Bytes of tensors that such a pass will read.
+uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>& outputs);
+
 }  // namespace mflux

@@ -2,7 +2,7 @@
 #include "mflux/tile.h"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 
 #include "mflux/base/error.h"
 #include "mflux/decode.h"
@@ -68,25 +68,41 @@ class UseComputation {
         piece_(use.tensor->mapped.pieces[use.piece]),
         deltas_(use.tensor->deltas[use.piece]),
         factors_(use.factors),
+        use_output_(use.output),
         scratch_(scratch),
         rows_(rows_in_tile(tile, piece_)),
         columns_(tile.columns) {}
 
   bool empty() const { return rows_.count == 0; }
+  const BakeSums& sums() const { return sums_; }
 
-  BakeSums run() {
-    if (tensor_.copied) {
-      copy();
-      return {};
-    }
+  // Announces the output rows; those that are copied are done with that.
+  void begin() {
+    if (tensor_.copied) return copy();
     weight_ = add_buffer(tensor_.weight);
     if (tensor_.scales) scales_ = add_buffer(*tensor_.scales);
     if (tensor_.biases) biases_ = add_buffer(*tensor_.biases);
+  }
+
+  // The rows that `other` has computed: the same bytes, at a place of their own.
+  void begin_as(const UseComputation& other) {
+    const auto part = [&](const PlannedPart& planned, std::span<const std::byte> bytes) {
+      add_output(planned).data = bytes;
+    };
+    const auto [weight, scales, biases] = other.result();
+    part(tensor_.weight, weight);
+    if (tensor_.scales) part(*tensor_.scales, scales);
+    if (tensor_.biases) part(*tensor_.biases, biases);
+    sums_ = other.sums_;
+  }
+
+  // Block `index` of its rows; nothing if there are fewer. `sum_is_there`: the buffers still hold
+  // the same block of a use with the same sum.
+  void compute(uint64_t index, bool sum_is_there) {
     const uint64_t block = block_rows(columns_);
-    for (uint64_t begin = 0; begin < rows_.count; begin += block) {
-      compute_block(begin, std::min(block, rows_.count - begin));
-    }
-    return std::move(sums_);
+    const uint64_t begin = index * block;
+    if (!tensor_.copied && begin < rows_.count)
+      compute_block(begin, std::min(block, rows_.count - begin), sum_is_there);
   }
 
  private:
@@ -95,6 +111,7 @@ class UseComputation {
   TileOutput& add_output(const PlannedPart& part) {
     if (tile_.outputs.size() == tile_.output_count) tile_.outputs.emplace_back();
     TileOutput& output = tile_.outputs[tile_.output_count++];
+    output.output = use_output_;
     output.part = &part;
     output.offset = part.offset + rows_.output_begin * part.row_bytes;
     return output;
@@ -107,21 +124,27 @@ class UseComputation {
     return bytes;
   }
 
-  void copy() {
-    const auto part = [&](const PlannedPart& planned, std::span<const std::byte> source) {
-      add_output(planned).data =
-          source.subspan(rows_.tile_begin * planned.row_bytes, rows_.count * planned.row_bytes);
-    };
-    part(tensor_.weight, tile_.weight);
-    if (tensor_.scales) part(*tensor_.scales, tile_.scales);
-    if (tensor_.biases) part(*tensor_.biases, tile_.biases);
+  StoredRows result() const {
+    if (tensor_.copied) {
+      return StoredRows{tile_.weight, tile_.scales, tile_.biases}.rows(
+          rows_.tile_begin, rows_.count, tile_.rows);
+    }
+    return {weight_, scales_, biases_};
   }
 
-  void compute_block(uint64_t begin, uint64_t rows) {
+  void copy() {
+    const auto [weight, scales, biases] = result();
+    add_output(tensor_.weight).data = weight;
+    if (tensor_.scales) add_output(*tensor_.scales).data = scales;
+    if (tensor_.biases) add_output(*tensor_.biases).data = biases;
+  }
+
+  void compute_block(uint64_t begin, uint64_t rows, bool sum_is_there) {
     const std::span<float> exact = resized(scratch_.exact, rows * columns_);
-    load_block(begin, rows, exact);
-    if (deltas_ != nullptr) {
-      scratch_.merger.merge(*deltas_, factors_, rows_.canonical_begin + begin, rows, exact);
+    if (!sum_is_there) {
+      load_block(begin, rows, exact);
+      if (deltas_ != nullptr)
+        scratch_.merger.merge(*deltas_, factors_, rows_.canonical_begin + begin, rows, exact);
     }
     const uint64_t strip = std::max<uint64_t>(1, kStripElements / std::max<uint64_t>(1, columns_));
     for (uint64_t row = 0; row < rows; row += strip) {
@@ -260,6 +283,7 @@ class UseComputation {
   const models::Piece& piece_;
   const Contributions* deltas_;
   const MergeFactors& factors_;
+  size_t use_output_;
   Scratch& scratch_;
   UseRows rows_;
   uint64_t columns_;
@@ -274,11 +298,27 @@ class UseComputation {
 void compute_tile(Tile& tile) {
   tile.output_count = 0;
   thread_local Scratch scratch;
-  for (const TileUse& use : *tile.uses) {
-    UseComputation computation(tile, use, scratch);
-    if (computation.empty()) continue;
-    BakeSums sums = computation.run();
-    if (use.tensor->baked()) tile.sums.emplace_back(use.tensor, std::move(sums));
+  const std::vector<TileUse>& uses = *tile.uses;
+  std::vector<UseComputation> computations;
+  computations.reserve(uses.size());
+  for (const TileUse& use : uses) {
+    UseComputation& computation = computations.emplace_back(tile, use, scratch);
+    if (!computation.empty() && !use.same_as) computation.begin();
+  }
+  // Block by block, so that the sum of a block serves all uses that have it.
+  const uint64_t block = block_rows(tile.columns);
+  for (uint64_t index = 0; index * block < tile.rows; ++index) {
+    std::optional<size_t> there = {};
+    for (size_t i = 0; i < uses.size(); ++i) {
+      if (uses[i].same_as || uses[i].tensor->copied) continue;
+      computations[i].compute(index, there == uses[i].sum);
+      there = uses[i].sum;
+    }
+  }
+  for (size_t i = 0; i < uses.size(); ++i) {
+    if (computations[i].empty()) continue;
+    if (uses[i].same_as) computations[i].begin_as(computations[*uses[i].same_as]);
+    if (uses[i].tensor->baked()) tile.sums.emplace_back(uses[i].tensor, computations[i].sums());
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -16,13 +17,19 @@ namespace mflux {
 // Rows of a source tensor that go into one planned tensor.
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
-  size_t piece = 0;  // index into tensor->mapped.pieces
+  size_t piece = 0;   // index into tensor->mapped.pieces
+  size_t output = 0;  // of the pass
+  // In a pass with several outputs. Uses with the same `sum` have the same rows in float32, and
+  // follow each other. `same_as`: an earlier use that even stores the same bytes, by its index.
+  size_t sum = 0;
+  std::optional<size_t> same_as = {};
   // Of the LoRAs of tensor->deltas; there from the tensor's first tile to its last.
   MergeFactors factors = {};
 };
 
 // Rows of one planned part, ready to be written.
 struct TileOutput {
+  size_t output = 0;  // of the pass
   const PlannedPart* part = nullptr;
   uint64_t offset = 0;                   // in the part's file
   std::span<const std::byte> data = {};  // in `buffer`, or in the tile's own bytes
