@@ -117,16 +117,17 @@ void print_text(const Plan& plan, const lora::Loaded& loras) {
 
 }  // namespace
 
+void print_plan(const Plan& plan, const lora::Loaded& loras, const ConsoleOptions& console) {
+  if (console.json) return print_json(plan, loras);
+  print_text(plan, loras);
+}
+
 int print_plan(const SaveOptions& options, const ConsoleOptions& console) {
   const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
   lora::Loaded loras = load_loras(model, options);
   Console log(console);
   const Plan plan = settle_plan(model, loras, options, log.events("Measuring"));
-  if (console.json) {
-    print_json(plan, loras);
-  } else {
-    print_text(plan, loras);
-  }
+  print_plan(plan, loras, console);
   return ExitStatus::done;
 }
 

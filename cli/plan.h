@@ -2,10 +2,11 @@
 #pragma once
 
 #include "cli/console.h"
-#include "mflux/options.h"
+#include "mflux/plan.h"
 
 namespace mflux::cli {
 
+void print_plan(const Plan& plan, const lora::Loaded& loras, const ConsoleOptions& console);
 int print_plan(const SaveOptions& options, const ConsoleOptions& console);  // --dry-run
 
 }  // namespace mflux::cli

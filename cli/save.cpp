@@ -8,10 +8,11 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/job.h"
+#include "cli/job_file.h"
 #include "cli/lora_arguments.h"
 #include "cli/plan.h"
 #include "cli/sizes.h"
@@ -35,16 +36,20 @@ struct SaveArguments {
   int group_size = 0;
   double min_kept = 0;
   bool dry_run = false;
+  std::string job = {};
   ConsoleOptions console = {};
 };
 
 void add_options(CLI::App& app, SaveArguments& a) {
-  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")
-      ->required();
+  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model");
   app.add_option(
       "--base-model",
       a.base_model,
       "Family, where the files cannot tell: dev, schnell, qwen-image, ...");
+  app.add_option(
+      "--job",
+      a.job,
+      "TOML file with several outputs, saved in one pass over the model; docs/jobs.md");
   app.add_option("--path", a.options.output, "Folder to write");
   app.add_flag(
       "--overwrite", a.options.overwrite, "Replace the folder, once the new one is complete");
@@ -87,6 +92,7 @@ void add_options(CLI::App& app, SaveArguments& a) {
 
 SaveOptions settle(const CLI::App& app, SaveArguments& a) {
   SaveOptions options = a.options;
+  if (options.model.empty()) fail(ErrorKind::usage, "--model is missing: what should be saved?");
   if (app.count("--base-model") != 0) options.base_model = a.base_model;
   if (app.count("--quantize") != 0) options.bits = a.bits;
   if (app.count("--q-group-size") != 0) options.group_size = a.group_size;
@@ -118,15 +124,35 @@ SaveOptions settle(const CLI::App& app, SaveArguments& a) {
   return options;
 }
 
-void check_family(const SaveOptions& options, const Program& program) {
+// With --job, the file says what a command line says otherwise.
+JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_single_name();
+    const bool goes_along = name == "job" || name == "model" || name == "base-model" ||
+                            name == "max-memory" || name == "dry-run" || name == "json" ||
+                            name == "verbose" || name == "help";
+    if (option->count() != 0 && !goes_along)
+      fail(ErrorKind::usage, "--{} does not go with --job: it belongs into the file", name);
+  }
+  JobOptions job = read_job_file(a.job);
+  if (app.count("--model") != 0) job.model = a.options.model;
+  if (app.count("--base-model") != 0) job.base_model = a.base_model;
+  if (app.count("--max-memory") != 0) job.max_memory = parse_size(a.max_memory);
+  if (job.model.empty())
+    fail(ErrorKind::usage, "{}: no model, expected model = \"...\" or --model", a.job);
+  return job;
+}
+
+void check_family(
+    const std::string& name, const std::optional<std::string>& base_model, const Program& program) {
   if (!program.required_family) return;
-  const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
+  const Checkpoint model = open_checkpoint(hub::resolve_model(name), base_model);
   const models::Family* required = models::find_family(*program.required_family);
   if (models::family_name(*model.family) == models::family_name(*required)) return;
   fail(
       ErrorKind::usage,
       "{}: this is {}, and the command is for {}; use mflux save",
-      options.model,
+      name,
       models::family_title(*model.family),
       models::family_title(*required));
 }
@@ -137,34 +163,7 @@ int run_save(const SaveOptions& options, const ConsoleOptions& console_options) 
   const SaveReport report = save(options, console.events("Saving"));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (console.json()) {
-    nlohmann::ordered_json loras = nlohmann::ordered_json::array();
-    for (const LoraRecord& lora : report.receipt.loras) {
-      loras.push_back(
-          {{"file", lora.file.file},
-           {"scale", lora.scale},
-           {"layers", lora.layers},
-           {"kept", lora.kept}});
-    }
-    const nlohmann::ordered_json json = {
-        {"event", "saved"},
-        {"path", options.output.string()},
-        {"bytes", report.output_bytes},
-        {"source_bytes", report.source_bytes},
-        {"seconds", seconds},
-        {"resumed_shards", report.resumed_shards},
-        {"loras", loras},
-        {"warnings", report.warnings}};
-    console.result(json.dump());
-  } else {
-    console.result(fmt::format(
-        "Saved {} ({} from {}) in {:.1f} s. Prove it: mflux verify {}",
-        options.output.string(),
-        format_size(report.output_bytes),
-        format_size(report.source_bytes),
-        seconds,
-        options.output.string()));
-  }
+  print_report(console, options, report, seconds);
   return ExitStatus::done;
 }
 
@@ -174,8 +173,14 @@ Command add_save(CLI::App& app, const Program& program) {
   auto arguments = std::make_shared<SaveArguments>();
   add_options(app, *arguments);
   return [&app, arguments, program] {
+    if (!arguments->job.empty()) {
+      const JobOptions job = settle_job(app, *arguments);
+      check_family(job.model, job.base_model, program);
+      return arguments->dry_run ? print_job_plan(job, arguments->console)
+                                : run_job(job, arguments->console);
+    }
     const SaveOptions options = settle(app, *arguments);
-    check_family(options, program);
+    check_family(options.model, options.base_model, program);
     if (arguments->dry_run) return print_plan(options, arguments->console);
     return run_save(options, arguments->console);
   };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/output_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <system_error>
 
@@ -147,6 +149,13 @@ void OutputFolder::check_space(uint64_t bytes) const {
   }
 }
 
+uint64_t OutputFolder::device() const {
+  struct stat status = {};
+  const fs::path ancestor = existing_ancestor(work_);
+  if (::stat(ancestor.c_str(), &status) != 0) fail("{}: cannot examine", ancestor.string());
+  return static_cast<uint64_t>(status.st_dev);
+}
+
 void OutputFolder::create() {
   created_ = true;
   make_folder(work_);
@@ -165,9 +174,8 @@ void OutputFolder::add_finished(const std::string& file, FinishedShard shard) {
   write_journal();
 }
 
-void OutputFolder::commit(const std::vector<std::pair<std::string, std::string>>& indexes) {
+void OutputFolder::publish(const std::vector<std::pair<std::string, std::string>>& indexes) {
   for (const auto& [file, text] : indexes) write_text_atomically(prepare(file), text);
-  fs::remove(work_ / kJournal);
   sync_folder(work_);
   if (work_ != target_) {
     const fs::path old =
@@ -177,8 +185,30 @@ void OutputFolder::commit(const std::vector<std::pair<std::string, std::string>>
     fs::rename(work_, target_);
     sync_folder(target_.parent_path());
     fs::remove_all(old);
+    work_ = target_;
   }
   committed_ = true;
+}
+
+void OutputFolder::finish() {
+  fs::remove(work_ / kJournal);
+  sync_folder(work_);
+}
+
+void OutputFolder::mark_job_done(const std::string& job) {
+  job_ = job;
+  write_journal();
+}
+
+bool OutputFolder::is_job_done(const fs::path& first_output, const std::string& job) {
+  const fs::path journal = first_output / kJournal;
+  if (!fs::exists(journal)) return false;
+  const Json json = Json::parse(read_text(journal), nullptr, false);
+  return json.is_object() && json.value("job", "") == job;
+}
+
+void OutputFolder::drop_journal(const fs::path& output) {
+  fs::remove(output / kJournal);
 }
 
 void OutputFolder::read_journal() {
@@ -207,7 +237,8 @@ void OutputFolder::write_journal() const {
     for (const auto& [name, sums] : shard.baked) baked[name] = to_json(sums);
     shards[file] = {{"xxh3_128", shard.hash}, {"baked", baked}};
   }
-  const Json json = {{"fingerprint", fingerprint_}, {"shards", shards}};
+  Json json = {{"fingerprint", fingerprint_}, {"shards", shards}};
+  if (!job_.empty()) json["job"] = job_;
   write_text_atomically(work_ / kJournal, json.dump());
 }
 

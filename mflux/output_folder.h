@@ -39,16 +39,26 @@ class OutputFolder {
   ~OutputFolder();
 
   void check_space(uint64_t bytes) const;
+  uint64_t device() const;                                         // that it lies on
+  const std::filesystem::path& target() const { return target_; }  // absolute
   void create();  // the folder, or the one beside it
 
   // A path inside; its parent exists afterwards.
   std::filesystem::path prepare(const std::string& relative);
+  std::filesystem::path path(const std::string& relative) const { return work_ / relative; }
   const std::map<std::string, FinishedShard>& finished() const { return finished_; }  // by file
   void add_finished(const std::string& file, FinishedShard shard);  // written to the journal
 
-  // Every file is there: drops the journal, puts the indexes (relative path, text) in place,
-  // replaces the old folder.
-  void commit(const std::vector<std::pair<std::string, std::string>>& indexes);
+  // Every file is there: puts the indexes (relative path, text) in place, replaces the old folder.
+  void publish(const std::vector<std::pair<std::string, std::string>>& indexes);
+  // Drops the journal. Until then the same save would go on, and find nothing to do.
+  void finish();
+
+  // For a job: every output is published; said in the journal of its first one, which is dropped
+  // last. A job killed in between is told to be done, not that its folders are full.
+  void mark_job_done(const std::string& job);
+  static bool is_job_done(const std::filesystem::path& first_output, const std::string& job);
+  static void drop_journal(const std::filesystem::path& output);
 
  private:
   void read_journal();
@@ -59,6 +69,7 @@ class OutputFolder {
   std::filesystem::path target_;  // where the user wants it
   std::filesystem::path work_;    // where it grows: target_, or beside it
   std::string fingerprint_;
+  std::string job_ = {};  // set once all outputs of it are published
   std::map<std::string, FinishedShard> finished_;
   std::set<std::filesystem::path> created_folders_;
   std::set<std::filesystem::path> created_files_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "mflux/version.h"
 
 namespace mflux {
@@ -130,7 +132,7 @@ class ShardLayout {
     Metadata metadata = {
         {"quantization_level", level ? std::to_string(*level) : "None"},
         {"mflux_cpp_version", std::string(version())},
-        {"mflux_cpp_layout", std::string(layout_name(plan_.options.layout))}};
+        {"mflux_cpp_layout", std::string(to_string(plan_.options.layout))}};
     if (plan_.options.layout == Layout::mflux) {
       metadata["mflux_version"] = kMfluxVersion;
     } else {

@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 debian_packages=(
   cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
-  doctest-dev libxxhash-dev libssl-dev libopenblas-dev libutf8proc-dev python3-venv)
-homebrew_packages=(cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest xxhash openssl@3 mlx utf8proc)
+  doctest-dev libtomlplusplus-dev libxxhash-dev libssl-dev libopenblas-dev libutf8proc-dev python3-venv)
+homebrew_packages=(
+  cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest tomlplusplus xxhash openssl@3 mlx utf8proc)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

@@ -93,7 +93,8 @@ TEST_CASE("a committed folder holds its files and indexes, and no journal") {
     output.add_finished("vae/0.safetensors", {.hash = "h"});
     CHECK(fs::exists(folder / "out" / kJournal));
     CHECK_FALSE(fs::exists(folder / "out/vae/index.json"));
-    output.commit({{"vae/index.json", "i"}});
+    output.publish({{"vae/index.json", "i"}});
+    output.finish();
   }
   const FolderContents expected = {
       {"out/", ""}, {"out/vae/", ""}, {"out/vae/0.safetensors", "x"}, {"out/vae/index.json", "i"}};
@@ -147,7 +148,8 @@ TEST_CASE("an output reached through a symbolic link is where the link leads") {
   {
     OutputFolder output(folder / "link/out/", false, {}, "f");
     output.create();
-    output.commit({{"vae/index.json", "i"}});
+    output.publish({{"vae/index.json", "i"}});
+    output.finish();
   }
   CHECK(read_file(folder / "disk/out/vae/index.json") == "i");
   CHECK(fs::is_symlink(folder / "link"));
@@ -179,7 +181,8 @@ TEST_CASE("a folder to be replaced stays whole until the new one is complete") {
     OutputFolder output(folder / "out", true, {}, "f");
     output.create();
     write_file(output.prepare("transformer/0.safetensors"), "new");
-    output.commit({{"transformer/index.json", "i"}});
+    output.publish({{"transformer/index.json", "i"}});
+    output.finish();
   }
   const FolderContents expected = {
       {"out/", ""},
@@ -229,7 +232,8 @@ TEST_CASE("another save is not mixed with an unfinished one") {
     OutputFolder output(folder / "out", true, {}, "other");
     CHECK(output.finished().empty());
     output.create();
-    output.commit({{"vae/index.json", "i"}});
+    output.publish({{"vae/index.json", "i"}});
+    output.finish();
   }
   CHECK(contents_of(folder / "out") == FolderContents{{"vae/", ""}, {"vae/index.json", "i"}});
 }
@@ -252,7 +256,8 @@ TEST_CASE("a replacement goes on beside the old folder after a kill") {
     OutputFolder output(folder / "out", true, {}, "same");
     CHECK(output.finished().size() == 2);
     output.create();
-    output.commit({{"vae/index.json", "i"}});
+    output.publish({{"vae/index.json", "i"}});
+    output.finish();
   }
   const FolderContents expected = {
       {"out/", ""},
