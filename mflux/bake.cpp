@@ -6,6 +6,7 @@
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
+#include "mflux/base/share_file.h"
 #include "mflux/version.h"
 
 namespace mflux {

@@ -62,11 +62,6 @@ std::string read_text(const std::filesystem::path& path);  // at most 100 MB, el
 // `text` appears under `path` whole or not at all: temporary file, sync, rename.
 void write_text_atomically(const std::filesystem::path& path, std::string_view text);
 
-// Makes `target` a file with the same bytes, by the cheapest way there is: sharing blocks until one
-// of both is changed (reflink), a second name for the same file (hard link), or a copy.
-// A file that is there is replaced; the new one appears whole or not at all.
-void share_file(const std::filesystem::path& source, const std::filesystem::path& target);
-
 // Makes a rename in this folder survive a power cut.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -107,21 +107,6 @@ TEST_CASE("a failed replacement leaves nothing behind") {
   CHECK(!std::filesystem::exists(folder / "x.tmp"));
 }
 
-TEST_CASE("a shared file has the same bytes, replaces what was there, and may be done again") {
-  const testing::TempDir folder;
-  write_file(folder / "source", "bytes");
-  write_file(folder / "target", "others");
-  for (int i = 0; i < 2; ++i) {
-    share_file(folder / "source", folder / "target");
-    CHECK(testing::read_file(folder / "target") == "bytes");
-    CHECK(testing::read_file(folder / "source") == "bytes");
-    CHECK(!std::filesystem::exists(folder / "target.tmp"));
-  }
-  CHECK(contains(
-      error_of([&] { share_file(folder / "missing", folder / "target"); }), "missing: cannot"));
-  CHECK(testing::read_file(folder / "target") == "bytes");
-}
-
 TEST_CASE("text of more than 100 MB is refused") {
   const testing::TempDir folder;
   write_file(folder / "x", "");
