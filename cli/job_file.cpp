@@ -29,11 +29,13 @@ struct Place {
 
   [[noreturn]] void fail_here(const toml::node& node, std::string_view expected) const {
     std::ostringstream text;
-    if (node.is_table() || node.is_array()) {
+    if (const auto value = node.value_exact<std::string>()) {
+      text << '"' << *value << '"';
+    } else if (node.is_table() || node.is_array()) {
       text << (node.is_table() ? "a table" : "an array");
     } else {
-      node.visit([&](const auto& value) {
-        if constexpr (toml::is_value<decltype(value)>) text << value;
+      node.visit([&](const auto& other) {
+        if constexpr (toml::is_value<decltype(other)>) text << other;
       });
     }
     fail(ErrorKind::usage, "{}: {} is {}, expected {}", at(node), key, text.str(), expected);
