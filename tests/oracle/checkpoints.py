@@ -38,6 +38,7 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -161,9 +162,11 @@ def t5_tokenizer(folder: pathlib.Path) -> int:
     return len(saved)
 
 
+QWEN_MARKS = ["<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"]
+
+
 def qwen_tokenizer(folder: pathlib.Path) -> int:
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"]
-    vocab, merges = byte_level_bpe(special)
+    vocab, merges = byte_level_bpe(["<|endoftext|>", *QWEN_MARKS])
     Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=1024).save_pretrained(folder)
     write_bpe_files(folder, vocab, merges)
     return len(vocab)
@@ -300,7 +303,14 @@ def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int, scale: float)
 
 
 def qwen(
-    folder, *, size: Size = TINY, seed: int = 11, edges: bool = True, scale: float = 0.02, zero_cond_t: bool = False
+    folder,
+    *,
+    size: Size = TINY,
+    seed: int = 11,
+    edges: bool = True,
+    scale: float = 0.02,
+    zero_cond_t: bool = False,
+    edit: bool = False,
 ) -> pathlib.Path:
     folder = pathlib.Path(folder)
     transformer = QwenImageTransformer2DModel(
@@ -320,9 +330,14 @@ def qwen(
     vae = AutoencoderKLQwenImage(base_dim=16)
     randomize(vae, seed + 5, scale)
     save(vae, folder / "vae", "10GB")
+    if edit:
+        Qwen2VLImageProcessor().save_pretrained(folder / "processor")
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer")
+        tokenizer.add_special_tokens({"additional_special_tokens": QWEN_MARKS})
+        tokenizer.save_pretrained(folder / "tokenizer")
     write_pipeline(
         folder,
-        "QwenImagePipeline",
+        "QwenImageEditPlusPipeline" if edit else "QwenImagePipeline",
         {
             "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
             "text_encoder": ("transformers", "Qwen2_5_VLForConditionalGeneration"),

@@ -7,14 +7,26 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import checkpoints
 import mflux_tiny
-from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from diffusers import (
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    QwenImageEditPlusPipeline,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+)
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
 from mflux.models.common.config import ModelConfig
+from mflux.models.qwen.model.qwen_transformer.qwen_rope import QwenEmbedRopeMLX
+from mflux.models.qwen.model.qwen_transformer.qwen_transformer import QwenTransformer
+from mflux.models.qwen.tokenizer.qwen_image_processor import QwenImageProcessor
 from mlx.utils import tree_map
 from networks import array, distance, probe
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import BatchFeature, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessor
 
 # Largest difference relative to the largest value.
 LIMIT = 1e-5
@@ -127,9 +139,6 @@ def test_the_transformer_block_by_block_gives_the_same(smooth):
 
 
 def mflux_transformer(folder, dtype):
-    from mflux.models.qwen.model.qwen_transformer.qwen_rope import QwenEmbedRopeMLX
-    from mflux.models.qwen.model.qwen_transformer.qwen_transformer import QwenTransformer
-
     size = checkpoints.TINY
     model = QwenTransformer(
         num_layers=size.double_blocks,
@@ -224,3 +233,162 @@ def test_the_vae_encodes_in_tiles_as_that_of_diffusers(smooth, vae, check):
     expected = picture((mean - channels(vae, "latents_mean")) / channels(vae, "latents_std"))
     found = probe(smooth, "vae_encode", image=image, tile=np.array([48], np.int32))["latents"]
     check("qwen vae encode in tiles of 48, diffusers", found, expected)
+
+
+@pytest.fixture(scope="module")
+def edit(sources):
+    return sources.once("qwen-edit", lambda folder: checkpoints.qwen(folder, edges=False, scale=0.1, edit=True))
+
+
+# In patches. Windows are 8 x 8: with one that is whole, with some that are not, with a single small one.
+@pytest.mark.parametrize("grid", [(10, 12), (16, 8), (4, 6)], ids=str)
+def test_the_vision_tower_is_that_of_transformers(edit, check, grid):
+    model = part_of(edit, Qwen2_5_VLForConditionalGeneration, "text_encoder").model.visual
+    patches = noise(grid[0] * grid[1], 3 * 2 * 14 * 14)
+    with torch.no_grad():
+        expected = model(torch.tensor(patches), grid_thw=torch.tensor([[1, *grid]])).pooler_output
+    found = probe(edit, "vision", patches=patches, grid=np.array([grid], np.int32))["tokens"]
+    check(f"qwen vision tower {grid}, transformers", found, expected)
+
+
+def photo(height: int, width: int) -> Image.Image:
+    """Something with edges, gradients and noise."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    levels = np.stack([rows * 255 / height, columns * 255 / width, ((rows // 7 + columns // 5) % 2) * 255], axis=-1)
+    return Image.fromarray(np.clip(levels + noise(height, width, 3) * 12, 0, 255).astype(np.uint8))
+
+
+def values(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(np.float32) / 127.5 - 1
+
+
+def levels_off(found, expected, level: float) -> tuple[float, float]:
+    off = np.abs(np.asarray(found, np.float64) - array(expected)) / level
+    return float(off.max()), float((off > 0.5).mean())
+
+
+# Pillow 13 resizes tall pictures along the columns first; ours never does.
+@pytest.mark.parametrize("size", [(300, 500), (400, 640), (64, 64)], ids=str)
+def test_references_are_resized_as_by_diffusers_and_mflux(edit, figure, size):
+    image = photo(*size)
+    found = probe(edit, "reference", image=values(image), area=np.array([384 * 384], np.int32))
+    processor = VaeImageProcessor(vae_scale_factor=16)
+    width, height = calculate_dimensions(384 * 384, size[1] / size[0])
+    small = processor.resize(image, height, width)
+    pillow, grid = QwenImageProcessor().preprocess(small)
+    assert found["grid"].astype(int).tolist() == grid[0][1:].tolist()
+    # A level is 1 / 255 before the division by the standard deviation of the channel.
+    level = 1 / 255 / 0.26
+    worst, share = levels_off(found["patches"], pillow, level)
+    figure(f"qwen reference {size} for the vision tower, Pillow: {worst:.1f} levels, {share:.1e} of the pixels")
+    assert worst < 1.2 and share < 1e-3
+    theirs = Qwen2VLImageProcessor()(small, return_tensors="pt")
+    assert theirs["image_grid_thw"].tolist() == [[1, *found["grid"].astype(int).tolist()]]
+    assert levels_off(found["patches"], theirs["pixel_values"], level)[0] < 3
+    width, height = calculate_dimensions(1024 * 1024, size[1] / size[0])
+    expected = processor.preprocess(image, height, width)[0].permute(1, 2, 0)
+    worst, share = levels_off(found["image"], expected, 2 / 255)
+    figure(f"qwen reference {size} for the VAE, Pillow: {worst:.1f} levels, {share:.1e} of the pixels")
+    assert worst < 1.2 and share < 1e-3
+
+
+def letters(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def pipeline_input(prompt: str, negative: str, height: int, width: int) -> dict:
+    return dict(
+        prompt=letters(prompt),
+        negative=letters(negative),
+        size=np.array([[height, width]], np.int32),
+        guidance=np.array([3.5], np.float32),
+        latents=noise(1, height // 16 * (width // 16), 64),
+        sigma=np.array([0.9], np.float32),
+    )
+
+
+def guided(positive, negative, guidance: float):
+    """As in diffusers' pipelines."""
+    combined = negative + guidance * (positive - negative)
+    return combined * (positive.norm(dim=-1, keepdim=True) / combined.norm(dim=-1, keepdim=True))
+
+
+PROMPTS = [("a red chair in the evening", "blurry"), ("two circles beside a green square, très joli 🙂", " ")]
+
+
+@pytest.mark.parametrize("prompt,negative", PROMPTS, ids=["short", "awkward"])
+def test_a_step_of_the_pipeline_is_that_of_diffusers(smooth, check, prompt, negative):
+    pipe = QwenImagePipeline.from_pretrained(smooth, dtype=torch.float32)
+    inputs = pipeline_input(prompt, negative, 64, 48)
+    found = probe(smooth, "pipeline", **inputs)
+    with torch.no_grad():
+        texts = [pipe.encode_prompt(text)[0] for text in (prompt, negative)]
+        velocities = [
+            diffusers_velocity(pipe.transformer, {**inputs, "text": text.numpy()}, [(4, 3)]) for text in texts
+        ]
+        latents = pipe._unpack_latents(torch.tensor(inputs["latents"]), 64, 48, 8)[:, :, 0].permute(0, 2, 3, 1)
+    check("qwen pipeline, prompt", found["text"], texts[0])
+    check("qwen pipeline, negative prompt", found["negative"], texts[1])
+    check("qwen pipeline, guided velocity", found["velocity"], guided(*velocities, 3.5))
+    check("qwen pipeline, picture", found["image"], decoded(pipe.vae, latents.numpy())[0])
+    with torch.no_grad():
+        mean = pipe.vae.encode(video(found["image"][None])).latent_dist.mode()
+    mean = (mean - channels(pipe.vae, "latents_mean")) / channels(pipe.vae, "latents_std")
+    check("qwen pipeline, encoded", found["encoded"], pipe._pack_latents(mean, 1, 16, 8, 6))
+
+
+class Processor:
+    """Of transformers' Qwen2_5_VLProcessor what the pipeline uses; that one wants torchvision for its videos."""
+
+    def __init__(self, folder):
+        self.images = Qwen2VLImageProcessor.from_pretrained(folder / "processor")
+        self.tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer")
+
+    def __call__(self, text, images, padding, return_tensors):
+        seen = self.images(images, return_tensors=return_tensors)
+        for grid in seen["image_grid_thw"]:
+            text = [line.replace("<|image_pad|>", "<|seen|>" * (int(grid.prod()) // 4), 1) for line in text]
+        text = [line.replace("<|seen|>", "<|image_pad|>") for line in text]
+        return BatchFeature({**self.tokenizer(text, padding=padding, return_tensors=return_tensors), **seen})
+
+
+def edit_pipeline(folder):
+    return QwenImageEditPlusPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=part_of(folder, AutoencoderKLQwenImage, "vae"),
+        text_encoder=part_of(folder, Qwen2_5_VLForConditionalGeneration, "text_encoder"),
+        tokenizer=Qwen2Tokenizer.from_pretrained(folder / "tokenizer"),
+        processor=Processor(folder),
+        transformer=part_of(folder, QwenImageTransformer2DModel, "transformer"),
+    )
+
+
+def test_a_step_of_an_edit_is_that_of_diffusers(edit, check):
+    pipe = edit_pipeline(edit)
+    inputs = pipeline_input("make it blue", "blurry", 64, 48)
+    images = [photo(384, 384), photo(320, 448)]
+    # Of these sizes no filter changes a pixel for the vision tower but the last, to whole patches.
+    found = probe(edit, "pipeline", **inputs, **{f"reference.{i}": values(image) for i, image in enumerate(images)})
+    with torch.no_grad():
+        texts = [pipe.encode_prompt(text, images)[0] for text in ("make it blue", "blurry")]
+        large = [
+            pipe.image_processor.preprocess(image, height, width)[:, :, None]
+            for image, (height, width) in zip(images, [(1024, 1024), (864, 1216)])
+        ]
+        references = torch.cat(
+            [
+                pipe._pack_latents(pipe._encode_vae_image(image, None), 1, 16, image.shape[3] // 8, image.shape[4] // 8)
+                for image in large
+            ],
+            dim=1,
+        )
+        pictures = [(4, 3), (64, 64), (54, 76)]
+        latents = torch.cat([torch.tensor(inputs["latents"]), references], dim=1).numpy()
+        velocities = [
+            diffusers_velocity(pipe.transformer, {**inputs, "latents": latents, "text": text.numpy()}, pictures)[:, :12]
+            for text in texts
+        ]
+    # What is left is the rounding of the filters.
+    check("qwen edit, prompt", found["text"], texts[0], 2e-2)
+    check("qwen edit, references", found["references"], references, 2e-3)
+    check("qwen edit, guided velocity", found["velocity"], guided(*velocities, 3.5), 2e-2)

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
 #include <mlx/mlx.h>
 
 #include "mflux/nn/weights.h"
+#include "mflux/pipelines/pipeline.h"
+#include "mflux/pipelines/qwen/conditioner.h"
 #include "mflux/pipelines/qwen/config.h"
+#include "mflux/pipelines/qwen/references.h"
 #include "mflux/pipelines/qwen/text_encoder.h"
 #include "mflux/pipelines/qwen/transformer.h"
 #include "mflux/pipelines/qwen/vae.h"
+#include "mflux/pipelines/qwen/vision.h"
+#include "mflux/pipelines/resample.h"
 #include "tests/probe/probe.h"
 
 namespace mflux::probe {
@@ -24,6 +30,11 @@ std::vector<qwen::Grid> grids_of(const Tensors& input, const std::string& name) 
   return grids;
 }
 
+int number_of(const Tensors& input, const std::string& name) {
+  mx::array value = input_of(input, name);
+  return value.item<int32_t>();
+}
+
 // ids [batch, tokens]; positions [3, tokens], or none -> hidden [batch, tokens, width]
 Tensors text_encoder(const Checkpoint& model, const Tensors& input) {
   const nn::Weights weights = nn::load_weights(model, "text_encoder", {});
@@ -31,6 +42,29 @@ Tensors text_encoder(const Checkpoint& model, const Tensors& input) {
   std::optional<mx::array> positions;
   if (input.contains("positions")) positions = input_of(input, "positions");
   return {{"hidden", encoder.encode(encoder.embed(input_of(input, "ids")), positions)}};
+}
+
+// patches of one picture, grid [1, 2] -> tokens
+Tensors vision(const Checkpoint& model, const Tensors& input) {
+  const nn::Weights weights = nn::load_weights(model, "text_encoder", {});
+  const qwen::VisionTower tower(weights, qwen::vision_config(model, weights));
+  return {{"tokens", tower.encode(input_of(input, "patches"), grids_of(input, "grid")[0])}};
+}
+
+// image [height, width, 3] -> what the vision tower and the VAE see of it. area [1]: of the former.
+Tensors reference(const Checkpoint& model, const Tensors& input) {
+  const nn::Weights weights = nn::load_weights(model, "text_encoder", {});
+  const mx::array& image = input_of(input, "image");
+  const qwen::PictureSize size =
+      qwen::fit_area({.height = image.shape(0), .width = image.shape(1)}, number_of(input, "area"));
+  const mx::array small =
+      pipelines::resample(image, size.height, size.width, pipelines::Filter::lanczos);
+  const qwen::VisionInput seen =
+      qwen::vision_input(small, qwen::vision_config(model, weights), qwen::pixel_limits(model));
+  return {
+      {"patches", seen.patches},
+      {"grid", mx::array({seen.grid.first, seen.grid.second})},
+      {"image", qwen::reference_for_vae(image)}};
 }
 
 // latents [1, tokens, channels], sigma [1], text [1, tokens, width], pictures [n, 2] -> velocity
@@ -53,8 +87,7 @@ Tensors transformer(const Checkpoint& model, const Tensors& input) {
 qwen::Vae vae(const Checkpoint& model, const Tensors& input) {
   qwen::VaeOptions options;
   if (input.contains("tile")) {
-    mx::array tile = input_of(input, "tile");
-    options.tile = tile.item<int32_t>();
+    options.tile = number_of(input, "tile");
   }
   return qwen::Vae(nn::load_weights(model, "vae", {}), options);
 }
@@ -68,11 +101,51 @@ Tensors vae_decode(const Checkpoint& model, const Tensors& input) {
   return {{"image", vae(model, input).decode(input_of(input, "latents"))}};
 }
 
+std::string text_of(const Tensors& input, const std::string& name) {
+  mx::array bytes = mx::contiguous(input_of(input, name));
+  bytes.eval();
+  return {bytes.data<char>(), bytes.size()};
+}
+
+// prompt, negative (UTF-8), size [1, 2] in pixels, guidance [1], latents, sigma [1]; reference.0,
+// ... -> what a step needs, and what it predicts
+Tensors pipeline(const Checkpoint& model, const Tensors& input) {
+  const auto run = pipelines::make_qwen_pipeline(model, {});
+  mx::array guidance = input_of(input, "guidance");
+  mx::array sigma = input_of(input, "sigma");
+  const qwen::Grid size = grids_of(input, "size")[0];
+  pipelines::Request request{
+      .prompt = text_of(input, "prompt"),
+      .negative_prompt = text_of(input, "negative"),
+      .height = size.first,
+      .width = size.second,
+      .guidance = guidance.item<float>()};
+  for (int i = 0; input.contains(fmt::format("reference.{}", i)); ++i) {
+    request.references.push_back(input_of(input, fmt::format("reference.{}", i)));
+  }
+  const pipelines::Condition condition = run->condition(request);
+  const mx::array& latents = input_of(input, "latents");
+  Tensors result = {
+      {"text", condition.text.value()},
+      {"velocity", run->predict(latents, sigma.item<float>(), condition)}};
+  if (condition.negative) result.emplace("negative", *condition.negative);
+  if (condition.references) result.emplace("references", *condition.references);
+  for (auto& [name, array] : result) array.eval();
+  run->drop_transformer();
+  const mx::array image = run->decode(latents, size.first, size.second);
+  result.emplace("image", image);
+  result.emplace("encoded", run->encode(image));
+  return result;
+}
+
 }  // namespace
 
 const std::map<std::string, Part>& qwen_parts() {
   static const std::map<std::string, Part> parts = {
       {"text_encoder", text_encoder},
+      {"vision", vision},
+      {"reference", reference},
+      {"pipeline", pipeline},
       {"transformer", transformer},
       {"vae_encode", vae_encode},
       {"vae_decode", vae_decode},

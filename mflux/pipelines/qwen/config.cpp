@@ -198,7 +198,6 @@ TextConfig text_config(const Checkpoint& model, const nn::Weights& weights) {
   result.rope_sections = axes(weights, "mrope_section", sections, without, half);
   result.rope_base = real(rope, "rope_theta", real(text, "rope_theta", result.rope_base));
   result.eps = static_cast<float>(real(text, "rms_norm_eps", result.eps));
-  result.image_token = number(config, "image_token_id", result.image_token);
   return result;
 }
 
@@ -271,6 +270,22 @@ VaeConfig vae_config(const nn::Weights& weights) {
   };
   check("latents_mean", result.mean);
   check("latents_std", result.std);
+  return result;
+}
+
+PixelLimits pixel_limits(const Checkpoint& model) {
+  const std::filesystem::path file = model.path / "processor" / "preprocessor_config.json";
+  PixelLimits result;
+  const std::optional<std::string> text = text_of(file);
+  if (!text) return result;
+  const json config = parse(*text, file.string());
+  // Newer files say it in `size`.
+  const json size = section(config, "size");
+  result.least = number(config, "min_pixels", number(size, "shortest_edge", result.least));
+  result.most = number(config, "max_pixels", number(size, "longest_edge", result.most));
+  if (result.least > result.most) {
+    fail("{}: at least {} pixels, but at most {}", file.string(), result.least, result.most);
+  }
   return result;
 }
 

@@ -23,7 +23,6 @@ struct TextConfig {
   std::array<int, 3> rope_sections = {16, 24, 24};
   double rope_base = 1'000'000;
   float eps = 1e-6F;
-  int image_token = 151655;  // <|image_pad|>
 };
 
 struct VisionConfig {
@@ -34,6 +33,12 @@ struct VisionConfig {
   int merge = 2;                                   // merge x merge patches become one token
   int window = 112;                                // pixels
   std::vector<int> full_blocks = {7, 15, 23, 31};  // whose attention is not windowed
+};
+
+// How many pixels of a picture the vision tower is shown.
+struct PixelLimits {
+  int least = 56 * 56;
+  int most = 28 * 28 * 16384;
 };
 
 struct TransformerConfig {
@@ -54,6 +59,9 @@ TextConfig text_config(const Checkpoint& model, const nn::Weights& weights);
 VisionConfig vision_config(const Checkpoint& model, const nn::Weights& weights);
 TransformerConfig transformer_config(const nn::Weights& weights);
 VaeConfig vae_config(const nn::Weights& weights);
+
+// From processor/preprocessor_config.json, if there is one.
+PixelLimits pixel_limits(const Checkpoint& model);
 
 // From scheduler/scheduler_config.json, if there is one.
 Defaults schedule_defaults(const Checkpoint& model);

@@ -15,7 +15,7 @@ class TextEncoder {
  public:
   TextEncoder(const nn::Weights& weights, const TextConfig& config);
 
-  const TextConfig& config() const { return config_; }
+  int vocabulary() const { return embedding_.rows(); }  // above every id
 
   // ids: int32 [batch, tokens] -> float32 [batch, tokens, width].
   mx::array embed(const mx::array& ids) const;
