@@ -22,8 +22,8 @@ namespace mflux::nn::cpu {
 namespace {
 
 // A tile of scores stays in the cache of its core.
-constexpr size_t kQueries = 128;
-constexpr size_t kKeys = 512;
+constexpr size_t kQueries = 256;
+constexpr size_t kKeys = 256;
 
 // [batch, heads, tokens, head_dim] in any layout that BLAS can read, or a copy.
 class Heads {

@@ -23,14 +23,21 @@
 namespace mflux::nn::cpu {
 namespace {
 
-// The work is divided the same way for any number of threads. A tile of 256 outputs is unpacked
-// once for all rows of x; 2 * 512 operations for each of its weights make that cheap.
-constexpr size_t kTileOutputs = 256;
+// The work is divided the same way for any number of threads. A tile of outputs is unpacked once
+// for all rows of x. BLAS copies both its sides before it multiplies: the larger they are, the less
+// that counts.
+constexpr size_t kTileOutputs = 512;
+constexpr size_t kTileFloats = 3072 * 1024;
 constexpr size_t kTileRows = 512;
 // Up to here reading the weights is most of the work, and tiles are smaller to stay in the
 // innermost cache.
 constexpr size_t kFewRows = 4;
 constexpr size_t kFewTileFloats = 16384;
+
+size_t tile_outputs(size_t rows, size_t inputs) {
+  const size_t floats = rows <= kFewRows ? kFewTileFloats : kTileFloats;
+  return std::clamp<size_t>(floats / inputs, 1, kTileOutputs);
+}
 
 // What the computation knows of the layer besides its arrays.
 struct Shape {
@@ -148,9 +155,7 @@ class Computation {
             lora->rank);
       });
     }
-    const bool few = x_.count() <= kFewRows;
-    const size_t tile =
-        few ? std::clamp<size_t>(kFewTileFloats / inputs_, 1, kTileOutputs) : kTileOutputs;
+    const size_t tile = tile_outputs(x_.count(), inputs_);
     each_tile(outputs_, tile, [&](size_t begin, size_t count) {
       const float* w = weight_.direct(begin);
       const Scratch unpacked(w == nullptr ? count * inputs_ : 0);
@@ -158,7 +163,6 @@ class Computation {
         weight_.read(begin, count, unpacked.data());
         w = unpacked.data();
       }
-      if (few) return tile_of(0, x_.count(), begin, count, w, out);
       each_tile(x_.count(), kTileRows, [&](size_t row, size_t rows) {
         tile_of(row, rows, begin, count, w, out);
       });
