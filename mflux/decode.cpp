@@ -41,6 +41,27 @@ void decode_rows(const LogicalTensor& tensor, StoredRows stored, std::span<float
       *tensor.format, {stored.weight, stored.scales, stored.biases}, tensor.spec.dtype, out);
 }
 
+void read_source_rows(
+    const Component& component,
+    const LogicalTensor& source,
+    uint64_t first_row,
+    uint64_t rows,
+    std::span<float> out) {
+  const auto weight =
+      read_part(component, source.file, source.offset, source.stored_row_bytes(), first_row, rows);
+  std::vector<std::byte> scales;
+  std::vector<std::byte> biases;
+  const auto read_groups = [&](const safetensors::StoredTensor* part,
+                               std::vector<std::byte>& bytes) {
+    if (part == nullptr) return;
+    const uint64_t row_bytes = part->info.spec.row_elements() * dtype_bytes(part->info.spec.dtype);
+    bytes = read_part(component, part->file, part->info.offset, row_bytes, first_row, rows);
+  };
+  read_groups(source.scales, scales);
+  read_groups(source.biases, biases);
+  decode_rows(source, {weight, scales, biases}, out);
+}
+
 void read_mapped_rows(
     const Component& component,
     const models::MappedTensor& tensor,
@@ -55,26 +76,13 @@ void read_mapped_rows(
     const LogicalTensor& source = component.tensors[piece.source];
     const uint64_t first = piece.source_begin + (begin - piece.output_begin);
     const uint64_t count = end - begin;
-    const auto weight =
-        read_part(component, source.file, source.offset, source.stored_row_bytes(), first, count);
-    std::vector<std::byte> scales;
-    std::vector<std::byte> biases;
-    const auto read_groups = [&](const safetensors::StoredTensor* part,
-                                 std::vector<std::byte>& bytes) {
-      if (part == nullptr) return;
-      const uint64_t row_bytes =
-          part->info.spec.row_elements() * dtype_bytes(part->info.spec.dtype);
-      bytes = read_part(component, part->file, part->info.offset, row_bytes, first, count);
-    };
-    read_groups(source.scales, scales);
-    read_groups(source.biases, biases);
     const std::span<float> target = out.subspan((begin - first_row) * columns, count * columns);
     if (tensor.transpose.none()) {
-      decode_rows(source, {weight, scales, biases}, target);
+      read_source_rows(component, source, first, count, target);
       continue;
     }
     std::vector<float> raw(count * columns);
-    decode_rows(source, {weight, scales, biases}, raw);
+    read_source_rows(component, source, first, count, raw);
     for (uint64_t row = 0; row < count; ++row) {
       kernels::transpose(
           std::span(raw).subspan(row * columns, columns),

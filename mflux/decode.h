@@ -21,6 +21,14 @@ struct StoredRows {
 // out: as many floats as the rows have elements.
 void decode_rows(const LogicalTensor& tensor, StoredRows stored, std::span<float> out);
 
+// Rows of a stored tensor, read from its file. out: rows x the row's elements.
+void read_source_rows(
+    const Component& component,
+    const LogicalTensor& source,
+    uint64_t first_row,
+    uint64_t rows,
+    std::span<float> out);
+
 // Rows of a tensor in another naming, gathered from the files. out: rows x the row's elements.
 void read_mapped_rows(
     const Component& component,

@@ -7,6 +7,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/shard_layout.h"
+#include "mflux/whole.h"
 
 namespace mflux {
 namespace {
@@ -75,6 +76,7 @@ class Planner {
     for (size_t i = 0; i < model_.components.size(); ++i) add_component(i);
     for (PlannedTensor& tensor : plan_.tensors) attach_deltas(tensor);
     for (PlannedTensor& tensor : plan_.tensors) choose_format(tensor);
+    gather_whole_groups();
     lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
     add_notes();
@@ -109,7 +111,7 @@ class Planner {
     plan_.contributions = lora::contributions(loras_);
     for (auto& [name, list] : plan_.contributions) {  // strength 0 leaves a tensor untouched
       std::erase_if(
-          list, [](const lora::Contribution& item) { return lora::scale_of(*item.update) == 0; });
+          list, [](const lora::Contribution& item) { return !lora::has_effect(*item.update); });
     }
     std::erase_if(plan_.contributions, [](const auto& item) { return item.second.empty(); });
   }
@@ -147,6 +149,11 @@ class Planner {
             to_string(plan_.options.layout));
       }
     }
+  }
+
+  void gather_whole_groups() {
+    plan_.whole_groups = find_whole_groups(model_, plan_);
+    check_whole_memory(plan_.whole_groups, plan_.options.max_memory);
   }
 
   std::optional<QuantFormat> source_format(const PlannedTensor& tensor) const {

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mflux/checkpoint.h"
@@ -63,6 +64,16 @@ struct PlannedComponent {
   size_t shards = 0;
 };
 
+// Canonical tensors that are merged as a whole and together (whole.h), from the first of their
+// source tensors in the pass to the last.
+struct WholeGroup {
+  std::vector<std::string> tensors = {};        // keys of Plan::contributions
+  std::string reason = {};                      // the algorithm that needs it
+  std::pair<size_t, size_t> first_source = {};  // component, index into Component::tensors
+  std::pair<size_t, size_t> last_source = {};
+  uint64_t bytes = 0;  // of all buffers
+};
+
 struct Plan {
   SaveOptions options = {};
   std::optional<QuantFormat> format = {};         // asked for
@@ -72,7 +83,8 @@ struct Plan {
   std::vector<std::string> copied = {};  // files that go over as they are, relative
   // "component/tensor" -> deltas, in LoRA order. Points into the Loaded the plan was made from.
   std::map<std::string, std::vector<lora::Contribution>> contributions = {};
-  std::vector<std::string> notes = {};  // what the user should know
+  std::vector<WholeGroup> whole_groups = {};  // by their first source
+  std::vector<std::string> notes = {};        // what the user should know
 
   uint64_t bytes() const;  // of all shards
 };

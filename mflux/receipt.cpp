@@ -81,6 +81,7 @@ Json key_to_json(const lora::KeyRecord& key) {
     return json;
   }
   json["tensors"] = key.tensors;
+  json["algorithm"] = key.algorithm;
   if (key.rank != 0) {
     json["rank"] = key.rank;
     json["alpha"] = key.alpha;
@@ -101,6 +102,7 @@ Json loras_to_json(const Receipt& receipt, const lora::Loaded& loras) {
     item["scale"] = record.scale;
     if (!record.block_scales.empty()) item["block_scales"] = record.block_scales;
     item["transposed"] = adapter.transposed;
+    item["order_dependent"] = lora::depends_on_order(adapter);
     item["layers"] = record.layers;
     item["kept"] = record.kept;
     Json& keys = item["keys"] = Json::array();

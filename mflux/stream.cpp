@@ -12,17 +12,17 @@
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
 #include "mflux/tile.h"
+#include "mflux/whole.h"
 
 namespace mflux {
 namespace {
 
 constexpr uint64_t kTileBytes =
     1 << 20;  // of the source; part of the result's definition, so never an option
-constexpr uint64_t kTileMemory =
-    16 << 20;  // a bound on what one tile in flight needs, scratch included
 
 // What becomes of one source tensor.
 struct SourceUses {
+  std::pair<size_t, size_t> position = {};  // component, index into its tensors
   const Component* component = nullptr;
   const LogicalTensor* source = nullptr;
   std::vector<TileUse> uses = {};
@@ -42,8 +42,16 @@ bool same_updates(const Contributions* a, const Contributions* b) {
   });
 }
 
-// Whether two uses of a source have the same rows in float32, and whether they store the same.
+bool needs_whole(const Contributions* updates) {
+  return updates != nullptr && std::ranges::any_of(*updates, [](const auto& item) {
+           return lora::needs_whole_matrix(*item.update);
+         });
+}
+
+// Whether two uses of a source have the same rows in float32, and whether they store the same. What
+// is merged as a whole depends on other tensors too, so only one output's uses can be the same.
 bool same_rows(const TileUse& a, const TileUse& b) {
+  if (a.output != b.output && needs_whole(a.tensor->deltas[a.piece])) return false;
   const models::Piece& x = a.tensor->mapped.pieces[a.piece];
   const models::Piece& y = b.tensor->mapped.pieces[b.piece];
   return x.source_begin == y.source_begin && x.count == y.count &&
@@ -91,7 +99,7 @@ std::vector<SourceUses> collect_uses(
   for (auto& [key, uses] : by_source) {
     const Component& component = model.components[key.first];
     find_same(uses);
-    result.push_back({&component, &component.tensors[key.second], std::move(uses)});
+    result.push_back({key, &component, &component.tensors[key.second], std::move(uses)});
   }
   return result;
 }
@@ -104,6 +112,13 @@ struct OutputState {
   std::map<size_t, std::vector<const PlannedTensor*>> computed = {};  // by shard, not yet written
 };
 
+// Tensors of an output that are merged as a whole; empty before and after.
+struct HeldGroup {
+  size_t output = 0;
+  const WholeGroup* group = nullptr;
+  WholeTensors tensors = {};
+};
+
 class Pass {
  public:
   Pass(const Checkpoint& model, const std::vector<StreamOutput>& outputs)
@@ -114,6 +129,7 @@ class Pass {
         hashes_.emplace(&file, StreamedHash(file.file));
     }
     for (const StreamOutput& output : outputs) add_output(output);
+    collect_whole_groups();
     for (const SourceUses& item : sources_) {
       for (const TileUse& use : item.uses) {
         ++outputs_[use.output].pending_shard[use.tensor->weight.shard];
@@ -123,22 +139,10 @@ class Pass {
   }
 
   StreamResult run() {
-    const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
-    const uint64_t tokens = std::clamp<uint64_t>(
-        options_.max_memory / (kTileMemory * outputs_.size()), 1, 2 * threads + 2);
-    tbb::parallel_pipeline(
-        tokens,
-        tbb::make_filter<void, Tile*>(
-            tbb::filter_mode::serial_in_order,
-            [this](tbb::flow_control& flow) { return read(flow); }) &
-            tbb::make_filter<Tile*, Tile*>(
-                tbb::filter_mode::parallel,
-                [this](Tile* tile) {
-                  compute_tile(*tile);
-                  return tile;
-                }) &
-            tbb::make_filter<Tile*, void>(
-                tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
+    while (position_ < sources_.size()) {
+      merge_whole_tensors();
+      run_pipeline();
+    }
     for (OutputState& state : outputs_) write_lonely_computed(state);
     for (const Component& component : model_.components) {
       if (!options_.hash_inputs) break;
@@ -168,9 +172,78 @@ class Pass {
     }
   }
 
+  // From a source tensor on, until one is reached that has to wait.
+  void run_pipeline() {
+    const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
+    const uint64_t memory = options_.max_memory - std::min(options_.max_memory, held_bytes_);
+    const uint64_t tokens =
+        std::clamp<uint64_t>(memory / (kTileMemory * outputs_.size()), 1, 2 * threads + 2);
+    tbb::parallel_pipeline(
+        tokens,
+        tbb::make_filter<void, Tile*>(
+            tbb::filter_mode::serial_in_order,
+            [this](tbb::flow_control& flow) { return read(flow); }) &
+            tbb::make_filter<Tile*, Tile*>(
+                tbb::filter_mode::parallel,
+                [this](Tile* tile) {
+                  compute_tile(*tile);
+                  return tile;
+                }) &
+            tbb::make_filter<Tile*, void>(
+                tbb::filter_mode::serial_in_order, [this](Tile* tile) { finish(*tile); }));
+  }
+
+  void collect_whole_groups() {
+    std::vector<WholeGroup> all;
+    for (size_t output = 0; output < outputs_.size(); ++output) {
+      for (const WholeGroup& group : outputs_[output].output.plan->whole_groups) {
+        groups_.push_back({.output = output, .group = &group});
+        all.push_back(group);
+      }
+    }
+    std::ranges::stable_sort(
+        groups_, {}, [](const HeldGroup& held) { return held.group->first_source; });
+    check_whole_memory(all, options_.max_memory);
+    held_bytes_ = whole_peak(all);
+  }
+
+  bool whole_group_begins() const {
+    return next_group_ < groups_.size() && position_ < sources_.size() && row_ == 0 &&
+           groups_[next_group_].group->first_source <= sources_[position_].position;
+  }
+
+  // Nothing is in flight: lets go of groups that are done, and merges those that begin.
+  void merge_whole_tensors() {
+    const std::pair<size_t, size_t> here = sources_[position_].position;
+    for (HeldGroup& held : groups_) {
+      if (held.group->last_source < here) held.tensors.clear();
+    }
+    while (whole_group_begins()) {
+      HeldGroup& held = groups_[next_group_++];
+      check_stop();
+      // With skipped shards it may have no tensor left to write.
+      if (held.group->last_source < here) continue;
+      held.tensors = merge_whole(model_, *outputs_[held.output].output.plan, *held.group);
+    }
+  }
+
+  const WholeTensor* find_whole(const TileUse& use) const {
+    const PlannedTensor& tensor = *use.tensor;
+    if (!needs_whole(tensor.deltas[use.piece])) return nullptr;
+    const std::string name = fmt::format(
+        "{}/{}",
+        model_.components[tensor.component].name,
+        tensor.mapped.pieces[use.piece].canonical);
+    for (const HeldGroup& held : groups_) {
+      const auto found = held.tensors.find(name);
+      if (held.output == use.output && found != held.tensors.end()) return &found->second;
+    }
+    return nullptr;
+  }
+
   Tile* read(tbb::flow_control& flow) {
     check_stop();
-    if (position_ == sources_.size()) {
+    if (position_ == sources_.size() || whole_group_begins()) {
       flow.stop();
       return nullptr;
     }
@@ -203,7 +276,10 @@ class Pass {
   void begin(SourceUses& item, uint64_t columns) {
     for (TileUse& use : item.uses) {
       const Contributions* updates = use.tensor->deltas[use.piece];
-      if (updates != nullptr) use.factors = read_factors(*updates, columns);
+      use.whole = find_whole(use);
+      if (updates != nullptr && use.whole == nullptr) {
+        use.factors = read_factors(*updates, columns);
+      }
       const size_t shard = use.tensor->weight.shard;
       OutputState& state = outputs_[use.output];
       const auto& on_shard_begin = state.output.options->on_shard_begin;
@@ -306,8 +382,11 @@ class Pass {
   std::vector<SourceUses> sources_;
   std::vector<OutputState> outputs_ = {};
   std::map<const safetensors::OpenedFile*, StreamedHash> hashes_ = {};
-  size_t position_ = 0;  // in sources_
-  uint64_t row_ = 0;     // next row of that source
+  std::vector<HeldGroup> groups_ = {};  // of all outputs, by their first source
+  size_t next_group_ = 0;               // in groups_
+  uint64_t held_bytes_ = 0;             // the most that they take at a time
+  size_t position_ = 0;                 // in sources_
+  uint64_t row_ = 0;                    // next row of that source
   uint64_t done_bytes_ = 0;
   std::map<const PlannedTensor*, size_t> pending_tensor_ = {};
   StreamResult result_ = {};

@@ -69,6 +69,7 @@ class UseComputation {
         deltas_(use.tensor->deltas[use.piece]),
         factors_(use.factors),
         use_output_(use.output),
+        whole_(use.whole),
         scratch_(scratch),
         rows_(rows_in_tile(tile, piece_)),
         columns_(tile.columns) {}
@@ -141,7 +142,9 @@ class UseComputation {
 
   void compute_block(uint64_t begin, uint64_t rows, bool sum_is_there) {
     const std::span<float> exact = resized(scratch_.exact, rows * columns_);
-    if (!sum_is_there) {
+    if (!sum_is_there && whole_ != nullptr) {
+      scratch_.merger.take(*whole_, rows_.canonical_begin + begin, exact);
+    } else if (!sum_is_there) {
       load_block(begin, rows, exact);
       if (deltas_ != nullptr)
         scratch_.merger.merge(*deltas_, factors_, rows_.canonical_begin + begin, rows, exact);
@@ -284,6 +287,7 @@ class UseComputation {
   const Contributions* deltas_;
   const MergeFactors& factors_;
   size_t use_output_;
+  const WholeTensor* whole_;
   Scratch& scratch_;
   UseRows rows_;
   uint64_t columns_;

@@ -14,6 +14,9 @@
 
 namespace mflux {
 
+// A bound on what one tile in flight needs, scratch included.
+constexpr uint64_t kTileMemory = 16 << 20;
+
 // Rows of a source tensor that go into one planned tensor.
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
@@ -25,6 +28,8 @@ struct TileUse {
   std::optional<size_t> same_as = {};
   // Of the LoRAs of tensor->deltas; there from the tensor's first tile to its last.
   MergeFactors factors = {};
+  // Set if the canonical tensor is merged as a whole: then it is taken from there.
+  const WholeTensor* whole = nullptr;
 };
 
 // Rows of one planned part, ready to be written.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/lora/adapter.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string_view>
@@ -21,32 +22,6 @@ void drop_updates(Adapter& adapter, const std::string& why) {
 }
 
 }  // namespace
-
-std::string_view alpha_source_name(AlphaSource source) {
-  switch (source) {
-    case AlphaSource::tensor:
-      return "tensor";
-    case AlphaSource::metadata:
-      return "metadata";
-    case AlphaSource::adapter_config:
-      return "adapter_config.json";
-    case AlphaSource::none:
-      return "none";
-  }
-  return "";
-}
-
-const Target& target_of(const Update& update) {
-  return std::visit([](const auto& kind) -> const Target& { return kind.target; }, update);
-}
-
-const std::string& module_of(const Update& update) {
-  return std::visit([](const auto& kind) -> const std::string& { return kind.module; }, update);
-}
-
-double scale_of(const Update& update) {
-  return std::visit([](const auto& kind) { return kind.scale; }, update);
-}
 
 std::string_view problem_name(ProblemKind kind) {
   switch (kind) {
@@ -80,6 +55,8 @@ std::string_view problem_name(ProblemKind kind) {
       return "other-family";
     case ProblemKind::bad_metadata:
       return "bad-metadata";
+    case ProblemKind::oft_strength:
+      return "oft-strength";
   }
   return "";
 }
@@ -96,6 +73,11 @@ std::string describe(std::span<const Problem> problems) {
     }
   }
   return text;
+}
+
+bool depends_on_order(const Adapter& adapter) {
+  return std::ranges::any_of(
+      adapter.updates, [](const Update& update) { return depends_on_order(update); });
 }
 
 void drop(Loaded& loaded, Drop what) {

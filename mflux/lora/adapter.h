@@ -8,61 +8,21 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "mflux/base/file.h"
-#include "mflux/lora/target.h"
+#include "mflux/lora/update.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::lora {
-
-enum class AlphaSource : uint8_t { tensor, metadata, adapter_config, none };
-
-std::string_view alpha_source_name(AlphaSource source);  // "tensor", ..., "none"
-
-// A matrix or vector of the mapped file, as stored.
-struct Factor {
-  const safetensors::TensorInfo* info = nullptr;
-  std::span<const std::byte> data = {};
-  uint64_t rows = 0;
-  uint64_t columns = 0;  // 1 for a vector
-};
-
-// W += scale * up * down.
-struct LowRank {
-  std::string module = {};  // as the file spells it
-  Target target = {};       // resolved
-  Factor down = {};  // [rank, inputs]; fewer columns than the target has mean zeros in the others
-  Factor up = {};    // [outputs, rank]
-  bool transposed = false;  // the file stores [inputs, rank] and [rank, outputs]
-  uint64_t rank = 0;
-  double alpha = 0;  // equal to the rank where the file says nothing
-  AlphaSource alpha_source = AlphaSource::none;
-  double scale = 1;  // the user's scale * alpha / rank (rsLoRA: / sqrt(rank))
-};
-
-// W += scale * value, or b += scale * value: then the target's tensors are the biases.
-struct Dense {
-  std::string module;
-  Target target;  // of a vector (bias, norm) the rows are its elements, and there is one column
-  Factor value;   // [outputs, inputs]
-  double scale = 1;
-};
-
-// One kind per algorithm; the other algorithms join here.
-using Update = std::variant<LowRank, Dense>;
-
-const Target& target_of(const Update& update);
-const std::string& module_of(const Update& update);
-double scale_of(const Update& update);  // what multiplies up * down, or the value
 
 // What became of one key of the file.
 struct KeyRecord {
   std::string key;
   bool used = false;
   std::vector<std::string> tensors = {};  // "transformer/transformer_blocks.0.attn.to_q.weight"
-  uint64_t rank = 0;                      // 0: not of a low-rank pair
+  std::string algorithm = {};             // "LoRA", "LoKr", ...
+  uint64_t rank = 0;                      // 0: none, or none that counts
   double alpha = 0;
   AlphaSource alpha_source = AlphaSource::none;
   std::string reason = {};  // why it was skipped
@@ -103,6 +63,7 @@ enum class ProblemKind : uint8_t {
   duplicate,     // two values for one thing
   other_family,  // made for another model
   bad_metadata,
+  oft_strength,  // a rotation that has no meaning at another scale than 1
 };
 
 std::string_view problem_name(ProblemKind kind);  // "unknown-key", ...
@@ -124,6 +85,9 @@ struct Loaded {
 
 // One message that lists all problems, ready for Error(ErrorKind::lora, ...).
 std::string describe(std::span<const Problem> problems);
+
+// Does it hold updates that depend on what others did before.
+bool depends_on_order(const Adapter& adapter);
 
 // What to do without: the modules that have a problem, or the LoRAs that have one.
 enum class Drop : uint8_t { layers, loras };

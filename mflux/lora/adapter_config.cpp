@@ -22,8 +22,19 @@ constexpr uint64_t kMaxRank = 1'000'000;
 constexpr std::array<std::string_view, 5> kChangedBase = {
     "pissa", "olora", "loftq", "corda", "eva"};
 
-constexpr std::array<std::string_view, 6> kFields = {
-    "lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern", "init_lora_weights"};
+constexpr std::array<std::string_view, 11> kFields = {
+    "lora_alpha",
+    "r",
+    "use_rslora",
+    "alpha_pattern",
+    "rank_pattern",
+    "init_lora_weights",
+    "peft_type",
+    "alpha",
+    "use_cayley_neumann",
+    "num_cayley_neumann_terms",
+    "coft"};
+constexpr uint64_t kMaxTerms = 100;
 
 // Keys of the metadata that stand for a field, as plain strings.
 struct PlainKey {
@@ -70,9 +81,16 @@ class ConfigReader {
     AdapterConfig::Rules& rules = config_.rules_[component];
     if (field == "lora_alpha") rules.alpha = number(key, value);
     if (field == "r") rules.rank = rank(key, value);
-    if (field == "use_rslora") {
-      if (!value.is_boolean()) return fail(fmt::format("'{}' is not true or false", key));
-      rules.rank_stabilized = value.get<bool>();
+    if (field == "use_rslora") rules.rank_stabilized = boolean(key, value);
+    if (field == "peft_type" && value.is_string()) rules.method = value;
+    if (field == "alpha" && value.is_number()) rules.own_alpha = number(key, value);
+    if (field == "use_cayley_neumann") rules.oft.uses_series = boolean(key, value);
+    if (field == "coft") rules.oft.constrained = boolean(key, value);
+    if (field == "num_cayley_neumann_terms") {
+      rules.oft.terms = rank(key, value);
+      if (rules.oft.terms == 0 || rules.oft.terms > kMaxTerms) {
+        fail(fmt::format("'{}' is not between 1 and {}", key, kMaxTerms));
+      }
     }
     if (field == "init_lora_weights" && value.is_string()) rules.initialization = value;
     if (field == "alpha_pattern") {
@@ -87,6 +105,12 @@ class ConfigReader {
     if (value.is_number() && std::isfinite(value.get<double>())) return value.get<double>();
     fail(fmt::format("'{}' is not a number", key));
     return 0;
+  }
+
+  bool boolean(const std::string& key, const Json& value) {
+    if (value.is_boolean()) return value.get<bool>();
+    fail(fmt::format("'{}' is not true or false", key));
+    return false;
   }
 
   uint64_t rank(const std::string& key, const Json& value) {
@@ -118,18 +142,31 @@ class ConfigReader {
 
 std::optional<ModuleConfig> AdapterConfig::find(
     std::string_view component, std::string_view module) const {
-  auto found = rules_.find(component);
-  if (found == rules_.end()) found = rules_.find("");
-  if (found == rules_.end()) return std::nullopt;
-  const Rules& rules = found->second;
+  const Rules* found = this->rules(component);
+  if (found == nullptr) return std::nullopt;
+  const Rules& rules = *found;
+  const bool has_own = rules.method == "LOHA" || rules.method == "LOKR";
+  const std::optional<double> general = has_own ? rules.own_alpha : rules.alpha;
   const double* alpha = first_match(rules.alphas, module);
-  if (alpha == nullptr && !rules.alpha) return std::nullopt;
+  if (alpha == nullptr && !general) return std::nullopt;
   ModuleConfig config;
-  config.alpha = alpha != nullptr ? *alpha : *rules.alpha;
+  config.alpha = alpha != nullptr ? *alpha : *general;
   const uint64_t* rank = first_match(rules.ranks, module);
   config.rank = rank != nullptr ? std::optional(*rank) : rules.rank;
   config.rank_stabilized = rules.rank_stabilized;
+  config.is_lokr = rules.method == "LOKR";
   return config;
+}
+
+const AdapterConfig::Rules* AdapterConfig::rules(std::string_view component) const {
+  auto found = rules_.find(component);
+  if (found == rules_.end()) found = rules_.find("");
+  return found == rules_.end() ? nullptr : &found->second;
+}
+
+const OftConfig* AdapterConfig::find_oft(std::string_view component) const {
+  const Rules* found = rules(component);
+  return found != nullptr && found->method == "OFT" ? &found->oft : nullptr;
 }
 
 std::string_view AdapterConfig::changed_base() const {

@@ -20,6 +20,14 @@ struct ModuleConfig {
   double alpha = 0;
   std::optional<uint64_t> rank = {};
   bool rank_stabilized = false;  // scale = alpha / sqrt(rank)
+  bool is_lokr = false;          // PEFT's LoKr, which scales whole factors as well
+};
+
+// PEFT's OFT.
+struct OftConfig {
+  bool uses_series = true;  // of Neumann, for the inverse
+  uint64_t terms = 5;
+  bool constrained = false;  // coft
 };
 
 class AdapterConfig {
@@ -30,11 +38,17 @@ class AdapterConfig {
     bool rank_stabilized = false;
     std::vector<std::pair<Pattern, double>> alphas = {};  // the first that matches counts
     std::vector<std::pair<Pattern, uint64_t>> ranks = {};
-    std::string initialization = {};  // init_lora_weights, if it is a method's name
+    std::string initialization = {};       // init_lora_weights, if it is a method's name
+    std::string method = {};               // peft_type: "LORA", "LOKR", ...
+    std::optional<double> own_alpha = {};  // "alpha", as LoHa and LoKr call it
+    OftConfig oft = {};
   };
 
   // `module` without prefix. None if nothing says an alpha for it.
   std::optional<ModuleConfig> find(std::string_view component, std::string_view module) const;
+
+  // None if the configuration is not of OFT.
+  const OftConfig* find_oft(std::string_view component) const;
 
   // The initialization method if it is one that also changed the model the LoRA was trained on;
   // else "".
@@ -44,6 +58,7 @@ class AdapterConfig {
 
  private:
   friend class ConfigReader;
+  const Rules* rules(std::string_view component) const;
   std::map<std::string, Rules, std::less<>> rules_;  // by component; "": of all that have none
 };
 

@@ -47,6 +47,12 @@ struct Alpha {
 };
 Alpha find_alpha(const Module& module, uint64_t rank, const FileContext& file, Notes& notes);
 
+// The scale of a LoKr of two whole factors, for which alpha means nothing, unless PEFT made it.
+double whole_lokr_scale(const Module& module, const FileContext& file);
+
+// What the configuration of the file says about OFT; null: nothing.
+const OftConfig* find_oft_config(const Module& module, const FileContext& file);
+
 struct BuiltUpdate {
   Update update;
   std::vector<const safetensors::TensorInfo*> keys;  // that it uses

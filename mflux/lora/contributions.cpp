@@ -5,20 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "mflux/lora/values.h"
-
 namespace mflux::lora {
-namespace {
-
-// Values [begin, begin + out.size()) of a factor, in the order they are stored.
-void read_values(const Factor& factor, uint64_t begin, double scale, std::span<float> out) {
-  const Dtype dtype = factor.info->spec.dtype;
-  const uint64_t size = dtype_bytes(dtype);
-  read_scaled(dtype, factor.data.subspan(begin * size, out.size() * size), scale, out);
-}
-
-}  // namespace
-
 std::map<std::string, std::vector<Contribution>> contributions(const Loaded& loaded) {
   std::map<std::string, std::vector<Contribution>> result;
   for (size_t adapter = 0; adapter < loaded.adapters.size(); ++adapter) {
@@ -36,6 +23,10 @@ std::map<std::string, std::vector<Contribution>> contributions(const Loaded& loa
 
 void read_up(const LowRank& update, uint64_t first_row, uint64_t rows, std::span<float> out) {
   const uint64_t rank = update.rank;
+  if (!update.core.empty()) {
+    const Product product{.up = update.up, .core = update.core, .down = update.down};
+    return read_up(product, first_row, rows, update.scale, out);
+  }
   if (!update.transposed) {
     read_values(update.up, first_row * rank, update.scale, out.first(rows * rank));
     return;

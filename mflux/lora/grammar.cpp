@@ -50,27 +50,28 @@ constexpr std::array kEndings = {
     Ending{".reshape_weight", "", false, shape},
     Ending{".rescale", "", false, rescale},
     Ending{".on_input", "", false, on_input},
-    Ending{".hada_w1_a", "", false, loha},
-    Ending{".hada_w1_b", "", false, loha},
-    Ending{".hada_w2_a", "", false, loha},
-    Ending{".hada_w2_b", "", false, loha},
-    Ending{".hada_t1", "", false, loha},
-    Ending{".hada_t2", "", false, loha},
-    Ending{".lokr_w1", "", false, lokr},
-    Ending{".lokr_w1_a", "", false, lokr},
-    Ending{".lokr_w1_b", "", false, lokr},
-    Ending{".lokr_w2", "", false, lokr},
-    Ending{".lokr_w2_a", "", false, lokr},
-    Ending{".lokr_w2_b", "", false, lokr},
-    Ending{".lokr_t2", "", false, lokr},
+    Ending{".hada_w1_a", "", false, hada_w1_a},
+    Ending{".hada_w1_b", "", false, hada_w1_b},
+    Ending{".hada_w2_a", "", false, hada_w2_a},
+    Ending{".hada_w2_b", "", false, hada_w2_b},
+    Ending{".hada_t1", "", false, hada_t1},
+    Ending{".hada_t2", "", false, hada_t2},
+    Ending{".lokr_w1", "", false, lokr_w1},
+    Ending{".lokr_w1_a", "", false, lokr_w1_a},
+    Ending{".lokr_w1_b", "", false, lokr_w1_b},
+    Ending{".lokr_w2", "", false, lokr_w2},
+    Ending{".lokr_w2_a", "", false, lokr_w2_a},
+    Ending{".lokr_w2_b", "", false, lokr_w2_b},
+    Ending{".lokr_t2", "", false, lokr_t2},
     Ending{".oft_blocks", "", true, oft_blocks},
     Ending{".oft_R", ".weight", true, oft_matrix},
-    Ending{".oft_R", ".scaled_oft", true, oft_matrix},
-    Ending{".a1", ".weight", false, glora},
-    Ending{".a2", ".weight", false, glora},
-    Ending{".b1", ".weight", false, glora},
-    Ending{".b2", ".weight", false, glora},
-    Ending{".bm", ".weight", false, glora},
+    Ending{".oft_R", ".scaled_oft", true, oft_scaled},
+    Ending{".scaled_oft", "", false, oft_scaled},
+    Ending{".a1", ".weight", false, glora_a1},
+    Ending{".a2", ".weight", false, glora_a2},
+    Ending{".b1", ".weight", false, glora_b1},
+    Ending{".b2", ".weight", false, glora_b2},
+    Ending{".bm", ".weight", false, glora_core},
     Ending{"", ".weight", false, weight},
     Ending{"", ".bias", false, bias},
     Ending{"", ".scale", false, weight},
@@ -91,6 +92,10 @@ constexpr std::array kRefused = {
     Known{"lambda_layer", "T-LoRA's lambda layers are no change of a weight"},
     Known{".lora_E", "AdaLoRA is not supported"},
     Known{".ranknum", "AdaLoRA is not supported"},
+    Known{".boft_R", "PEFT's BOFT is not supported; LyCORIS's is"},
+    Known{".boft_s", "PEFT's BOFT is not supported; LyCORIS's is"},
+    Known{".ia3_l", "PEFT's IA3 is not supported; LyCORIS's is"},
+    Known{".vera_lambda", "VeRA's matrices are not in the file"},
     Known{".diff_m", "a modulation change of Wan; these models have no such tensor"},
     Known{"_loras.", "an EasyControl adapter works on its own inputs and cannot be merged"},
     Known{".ip_adapter_", "an IP-Adapter works on its own inputs and cannot be merged"},
@@ -186,15 +191,32 @@ std::string_view parameter_name(Parameter parameter) {
       return "OFT rescale";
     case on_input:
       return "IA3 direction";
-    case loha:
+    case hada_w1_a:
+    case hada_w1_b:
+    case hada_w2_a:
+    case hada_w2_b:
+    case hada_t1:
+    case hada_t2:
       return "LoHa factor";
-    case lokr:
+    case lokr_w1:
+    case lokr_w1_a:
+    case lokr_w1_b:
+    case lokr_w2:
+    case lokr_w2_a:
+    case lokr_w2_b:
+    case lokr_t2:
       return "LoKr factor";
     case oft_blocks:
       return "OFT blocks";
     case oft_matrix:
       return "OFT matrix";
-    case glora:
+    case oft_scaled:
+      return "OFT mark";
+    case glora_a1:
+    case glora_a2:
+    case glora_b1:
+    case glora_b2:
+    case glora_core:
       return "GLoRA factor";
   }
   return "";

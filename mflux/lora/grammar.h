@@ -23,11 +23,27 @@ enum class Parameter : uint8_t {
   shape,      // the shape of a widened weight
   rescale,
   on_input,
-  loha,
-  lokr,
-  oft_blocks,
-  oft_matrix,
-  glora,
+  hada_w1_a,  // LoHa
+  hada_w1_b,
+  hada_w2_a,
+  hada_w2_b,
+  hada_t1,
+  hada_t2,
+  lokr_w1,
+  lokr_w1_a,
+  lokr_w1_b,
+  lokr_w2,
+  lokr_w2_a,
+  lokr_w2_b,
+  lokr_t2,
+  oft_blocks,  // of LyCORIS; with a number at the end kohya's, one per part of the layer
+  oft_matrix,  // of PEFT and OneTrainer
+  oft_scaled,  // OneTrainer's mark that the matrix is stored larger
+  glora_a1,
+  glora_a2,
+  glora_b1,
+  glora_b2,
+  glora_core,
 };
 
 std::string_view parameter_name(Parameter parameter);  // for people: "A", "bias of B", "alpha"

@@ -225,11 +225,16 @@ class Loader {
       const bool is_new = std::ranges::find(record.tensors, tensor) == record.tensors.end();
       if (is_new) record.tensors.push_back(std::move(tensor));
     }
-    if (const auto* pair = std::get_if<LowRank>(&update)) {
-      record.rank = pair->rank;
-      record.alpha = pair->alpha;
-      record.alpha_source = pair->alpha_source;
-    }
+    if (record.algorithm.empty()) record.algorithm = algorithm_of(update);
+    std::visit(
+        [&](const auto& kind) {
+          if constexpr (requires { kind.alpha_source; }) {
+            record.rank = kind.rank;
+            record.alpha = kind.alpha;
+            record.alpha_source = kind.alpha_source;
+          }
+        },
+        update);
   }
 
   // Legal (both are added), but worth a word: two names of one layer, or a fused and a split one.
@@ -241,7 +246,7 @@ class Loader {
     };
     std::map<std::string, std::vector<Rows>> by_tensor;
     for (const Update& update : updates_) {
-      if (!std::holds_alternative<LowRank>(update)) continue;
+      if (depends_on_order(update) || std::holds_alternative<Dense>(update)) continue;
       for (const TargetRows& rows : target_of(update).rows) {
         by_tensor[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
             {rows.begin, rows.begin + rows.count, &module_of(update)});
@@ -288,6 +293,38 @@ class Loader {
 
 }  // namespace
 
+namespace {
+
+// The last LoRA that replaces a tensor wins; who gave another value should hear of it.
+void note_replaced_twice(Loaded& loaded) {
+  std::map<std::string, size_t> replaced;  // by whom
+  std::vector<Notes> notes(loaded.adapters.size());
+  for (size_t i = 0; i < loaded.adapters.size(); ++i) {
+    for (const Update& update : loaded.adapters[i].updates) {
+      if (!std::holds_alternative<Replacement>(update)) continue;
+      for (const TargetRows& rows : target_of(update).rows) {
+        const std::string name = fmt::format("{}/{}/{}", rows.component, rows.tensor, rows.begin);
+        const auto [first, is_new] = replaced.emplace(name, i);
+        if (!is_new) notes[i].add("replaces what was replaced before; the last counts", name);
+      }
+    }
+  }
+  for (size_t i = 0; i < notes.size(); ++i) {
+    notes[i].write(loaded.adapters[i].path.string(), loaded.notes);
+  }
+}
+
+void note_order(Loaded& loaded) {
+  for (const Adapter& adapter : loaded.adapters) {
+    if (loaded.adapters.size() < 2 || !depends_on_order(adapter)) continue;
+    loaded.notes.push_back(fmt::format(
+        "{}: holds changes that are no sums; another order of the LoRAs gives other weights",
+        adapter.path.string()));
+  }
+}
+
+}  // namespace
+
 Loaded load(std::span<const LoraSpec> specs, const BaseModel& model) {
   Loaded loaded;
   Names names(model);
@@ -297,6 +334,8 @@ Loaded load(std::span<const LoraSpec> specs, const BaseModel& model) {
     }
     Loader(model, names, open_contents(spec.file), spec, loaded).run();
   }
+  note_replaced_twice(loaded);
+  note_order(loaded);
   return loaded;
 }
 

@@ -36,9 +36,15 @@ struct Refusal {
 };
 
 enum class Algorithm : uint8_t {
-  low_rank,  // A and B
+  low_rank,  // A and B, perhaps with a core
   full,      // A alone, in the weight's own shape: ai-toolkit's full rank
-  dense,     // differences only
+  dense,     // differences and new values only
+  loha,
+  lokr,
+  oft,        // LyCORIS's, BOFT too, and kohya's
+  input_oft,  // PEFT's and OneTrainer's
+  glora,
+  ia3,
 };
 
 // Decides by the parameters that are there; any that are missing or too many are a refusal.

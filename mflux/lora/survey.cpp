@@ -56,7 +56,8 @@ class Surveyor {
   }
 
   static bool is_pair(const Module& module) {
-    return module.find(Parameter::down) != nullptr && module.find(Parameter::up) != nullptr;
+    return module.find(Parameter::down) != nullptr && module.find(Parameter::up) != nullptr &&
+           module.find(Parameter::core) == nullptr;
   }
 
   // Without a model only the ranks can tell.
@@ -92,9 +93,12 @@ class Surveyor {
     survey_.modules.push_back(std::move(surveyed));
   }
 
-  // Every tensor but an alpha, which may be an integer, and a shape.
+  // Every tensor but single numbers and shapes, which may be integers.
   void check(const Module& module, const Part& part) {
-    if (part.parameter == Parameter::alpha || part.parameter == Parameter::shape) return;
+    if (part.parameter == Parameter::alpha || part.parameter == Parameter::shape ||
+        part.parameter == Parameter::on_input || part.parameter == Parameter::oft_scaled) {
+      return;
+    }
     if (auto refusal = check_values(*part.info, contents_.file.bytes())) {
       problem(refusal->kind, module.name, std::move(refusal->message));
     }

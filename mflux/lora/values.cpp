@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "mflux/kernels/convert.h"
@@ -10,7 +11,8 @@
 namespace mflux::lora {
 namespace {
 
-constexpr size_t kChunk = 16384;  // values converted at a time
+constexpr double kMaxInteger = 1e15;  // exact in double
+constexpr size_t kChunk = 16384;      // values converted at a time
 
 template <typename T>
 T value_at(std::span<const std::byte> data, size_t index) {
@@ -89,6 +91,19 @@ std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::b
       return std::nullopt;
   }
   return std::nullopt;
+}
+
+std::vector<uint64_t> read_integers(const TensorSpec& spec, std::span<const std::byte> data) {
+  std::vector<uint64_t> result;
+  const uint64_t size = dtype_bytes(spec.dtype);
+  for (uint64_t i = 0; i < spec.elements(); ++i) {
+    const auto value = read_scalar({spec.dtype, {}}, data.subspan(i * size, size));
+    if (!value || !(*value >= 0 && *value <= kMaxInteger) || *value != std::floor(*value)) {
+      return {};
+    }
+    result.push_back(static_cast<uint64_t>(*value));
+  }
+  return result;
 }
 
 void read_scaled(Dtype dtype, std::span<const std::byte> data, double scale, std::span<float> out) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "mflux/base/tensor.h"
 
@@ -18,6 +19,9 @@ bool all_zero(Dtype dtype, std::span<const std::byte> data);
 
 // The value of a tensor with one element, float or integer; none of any other tensor.
 std::optional<double> read_scalar(const TensorSpec& spec, std::span<const std::byte> data);
+
+// The values of a small tensor if all are whole numbers and none is negative; else none.
+std::vector<uint64_t> read_integers(const TensorSpec& spec, std::span<const std::byte> data);
 
 // out = value * scale: the product in double, rounded once to float32. `dtype` is a float.
 void read_scaled(Dtype dtype, std::span<const std::byte> data, double scale, std::span<float> out);

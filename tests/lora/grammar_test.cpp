@@ -61,24 +61,26 @@ TEST_CASE("a key is a module and an ending of some dialect") {
       {"x.reshape_weight", "x", shape},
       {"x.rescale", "x", rescale},
       {"x.on_input", "x", on_input},
-      {"x.hada_w1_a", "x", loha},
-      {"x.hada_t2", "x", loha},
-      {"x.lokr_w1", "x", lokr},
-      {"x.lokr_w2_b", "x", lokr},
-      {"x.lokr_t2", "x", lokr},
+      {"x.hada_w1_a", "x", hada_w1_a},
+      {"x.hada_t2", "x", hada_t2},
+      {"x.lokr_w1", "x", lokr_w1},
+      {"x.lokr_w2_b", "x", lokr_w2_b},
+      {"x.lokr_t2", "x", lokr_t2},
       {"x.oft_blocks", "x", oft_blocks},
       {"x.oft_blocks.3", "x", oft_blocks},
       {"x.oft_R.weight", "x", oft_matrix},
+      {"x.oft_R.scaled_oft", "x", oft_scaled},
       {"x.oft_R.default.weight", "x", oft_matrix},
-      {"x.a1.weight", "x", glora},
-      {"x.bm.weight", "x", glora},
+      {"x.a1.weight", "x", glora_a1},
+      {"x.bm.weight", "x", glora_core},
   };
   for (const auto& c : kCases) {
     CAPTURE(c.key);
     const auto parsed = parse_key(c.key);
     REQUIRE(parsed);
     CHECK(parsed->module == c.module);
-    CHECK(parameter_name(parsed->parameter) == parameter_name(c.parameter));
+    CHECK(parsed->parameter == c.parameter);
+    CHECK_FALSE(parameter_name(parsed->parameter).empty());
   }
 }
 
@@ -113,6 +115,8 @@ TEST_CASE("what is known but cannot be merged is refused with a reason") {
        {"x.lambda_layer",
         "x.lora_E",
         "x.ranknum",
+        "x.boft_R",
+        "x.ia3_l",
         "x.diff_m",
         "double_blocks.0.processor.q_loras.0.down.weight",
         "double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight",

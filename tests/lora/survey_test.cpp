@@ -95,7 +95,7 @@ TEST_CASE("what needs no model to be wrong is found without one") {
       {"empty", {}, {}},
       {"unknown-key", {raw(".lora_C", {Dtype::f32, {1}})}, {}},
       {"incomplete", {raw(".lora_up.weight", {Dtype::f32, {192, 4}})}, {}},
-      {"unsupported", {raw(".lokr_w1", {Dtype::f32, {4, 4}})}, {}},
+      {"incomplete", {raw(".lokr_w1", {Dtype::f32, {4, 4}})}, {}},
       {"rank-mismatch",
        {raw(".lora_down.weight", {Dtype::f32, {4, 64}}),
         raw(".lora_up.weight", {Dtype::f32, {192, 5}})},
