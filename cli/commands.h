@@ -33,5 +33,6 @@ Command add_save(CLI::App& app, const Program& program);
 Command add_verify(CLI::App& app, const Program& program);
 Command add_inspect(CLI::App& app, const Program& program);
 Command add_compare(CLI::App& app, const Program& program);
+Command add_generate(CLI::App& app, const Program& program);
 
 }  // namespace mflux::cli

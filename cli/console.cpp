@@ -24,13 +24,13 @@ int terminal_width() {
   return size.ws_col;
 }
 
-std::string duration(double seconds) {
+}  // namespace
+
+std::string format_duration(double seconds) {
   const auto whole = static_cast<long>(seconds + 0.5);
   if (whole < 60) return fmt::format("{}s", whole);
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
-
-}  // namespace
 
 Console::Console(const ConsoleOptions& options)
     : options_(options), terminal_(isatty(STDERR_FILENO) != 0) {}
@@ -45,7 +45,7 @@ SaveEvents Console::events(std::string_view verb) {
   SaveEvents events;
   events.log = [this](std::string_view line) { log(line, false); };
   events.headline = [this](std::string_view line) { log(line, true); };
-  if (terminal_ && !options_.verbose && !options_.json) {
+  if (draws()) {
     events.progress = [this](const SaveProgress& progress) { draw(progress); };
   }
   events.stop = &interrupted();
@@ -85,13 +85,17 @@ void Console::draw(const SaveProgress& progress) {
       done / 1e9,
       total / 1e9,
       rate / 1e9,
-      duration(rate > 0 ? (total - done) / rate : 0));
+      format_duration(rate > 0 ? (total - done) / rate : 0));
+  draw_bar(verb_, done / total, text);
+}
+
+void Console::draw_bar(std::string_view verb, double share, std::string_view text) {
   const int width =
-      std::clamp(terminal_width() - static_cast<int>(text.size() + verb_.size()) - 4, 5, 40);
-  const auto filled = static_cast<int>(static_cast<double>(width) * done / total);
+      std::clamp(terminal_width() - static_cast<int>(text.size() + verb.size()) - 4, 5, 40);
+  const auto filled = static_cast<int>(static_cast<double>(width) * share);
   std::string bar;
   for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-  fmt::print(stderr, "\r\033[K{} {}{}", verb_, bar, text);
+  fmt::print(stderr, "\r\033[K{} {}{}", verb, bar, text);
   std::fflush(stderr);
   bar_shown_ = true;
 }

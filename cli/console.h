@@ -11,6 +11,8 @@
 
 namespace mflux::cli {
 
+std::string format_duration(double seconds);  // "42s", "3:05"
+
 struct ConsoleOptions {
   bool json = false;     // one JSON object a line, on standard output
   bool verbose = false;  // every line of the log, even on a terminal
@@ -25,11 +27,14 @@ class Console {
 
   SaveEvents events(std::string_view verb);  // valid as long as the console
   void result(std::string_view text);        // a line of the answer
+  void log(std::string_view line, bool important);
+  // Draws `verb`, a bar and `text` on a terminal, where a bar is wanted.
+  void draw_bar(std::string_view verb, double share, std::string_view text);
+  bool draws() const { return terminal_ && !options_.verbose && !options_.json; }
   bool json() const { return options_.json; }
   void finish_bar();
 
  private:
-  void log(std::string_view line, bool important);
   void draw(const SaveProgress& progress);
 
   ConsoleOptions options_;

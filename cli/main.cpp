@@ -28,6 +28,9 @@ constexpr auto kSubcommands = std::to_array<Subcommand>({
     {"verify", "Prove a saved folder again from its files", add_verify},
     {"inspect", "Say what a model, a safetensors file or a LoRA is", add_inspect},
     {"compare", "Compare two models tensor by tensor", add_compare},
+#ifdef MFLUX_GENERATE
+    {"generate", "Make pictures from a prompt", add_generate},
+#endif
 });
 
 // Names the program may be called under; each is a subcommand.
@@ -37,9 +40,11 @@ struct ProgramName {
   std::string_view family;
 };
 
-constexpr std::array<ProgramName, 2> kProgramNames = {{
+constexpr std::array<ProgramName, 4> kProgramNames = {{
     {"mflux-save", "save", ""},
     {"mflux-save-qwen", "save", "qwen"},
+    {"mflux-generate", "generate", ""},
+    {"mflux-generate-qwen", "generate", "qwen"},
 }};
 
 int exit_status(ErrorKind kind) {
@@ -66,7 +71,8 @@ int run(std::vector<std::string> arguments) {
     if (!name.family.empty()) program.required_family = std::string(name.family);
   }
   CLI::App app(
-      "Bakes LoRAs into FLUX.1 and Qwen-Image models and quantizes them for MLX.", "mflux");
+      "Bakes LoRAs into FLUX.1 and Qwen-Image models, quantizes them for MLX and makes pictures.",
+      "mflux");
   app.set_version_flag("--version", std::string(version()));
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);

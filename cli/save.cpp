@@ -11,13 +11,13 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/family.h"
 #include "cli/job.h"
 #include "cli/job_file.h"
 #include "cli/lora_arguments.h"
 #include "cli/plan.h"
 #include "cli/sizes.h"
 #include "mflux/base/error.h"
-#include "mflux/hub/hub.h"
 
 namespace mflux::cli {
 namespace {
@@ -143,20 +143,6 @@ JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
   return job;
 }
 
-void check_family(
-    const std::string& name, const std::optional<std::string>& base_model, const Program& program) {
-  if (!program.required_family) return;
-  const Checkpoint model = open_checkpoint(hub::resolve_model(name), base_model);
-  const models::Family* required = models::find_family(*program.required_family);
-  if (models::family_name(*model.family) == models::family_name(*required)) return;
-  fail(
-      ErrorKind::usage,
-      "{}: this is {}, and the command is for {}; use mflux save",
-      name,
-      models::family_title(*model.family),
-      models::family_title(*required));
-}
-
 int run_save(const SaveOptions& options, const ConsoleOptions& console_options) {
   Console console(console_options);
   const auto begin = std::chrono::steady_clock::now();
@@ -175,12 +161,12 @@ Command add_save(CLI::App& app, const Program& program) {
   return [&app, arguments, program] {
     if (!arguments->job.empty()) {
       const JobOptions job = settle_job(app, *arguments);
-      check_family(job.model, job.base_model, program);
+      check_family(program, job.model, job.base_model);
       return arguments->dry_run ? print_job_plan(job, arguments->console)
                                 : run_job(job, arguments->console);
     }
     const SaveOptions options = settle(app, *arguments);
-    check_family(options.model, options.base_model, program);
+    check_family(program, options.model, options.base_model);
     if (arguments->dry_run) return print_plan(options, arguments->console);
     return run_save(options, arguments->console);
   };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <variant>
 
 #include <mlx/allocator.h>
 #include <mlx/device.h>
@@ -109,6 +110,11 @@ class Loader {
   void add(const MappedTensor& tensor) {
     Weights::Entry& entry = weights_.entries_[tensor.name];
     entry.layer.name = component_.name + "/" + tensor.name;
+    if (const BakedTensor* baked = find_baked(tensor)) {
+      take_baked(*baked, entry.layer);
+      return;
+    }
+    attach_loras(tensor, entry.layer);
     const LogicalTensor& source = component_.tensors[tensor.pieces.front().source];
     if (const auto format = wanted_format(tensor, source); format && !source.format) {
       quantize(tensor, *format, entry.layer);
@@ -119,6 +125,61 @@ class Loader {
     } else {
       entry.layer.weight = gather(tensor, source.spec.dtype);
     }
+  }
+
+  const BakedTensor* find_baked(const MappedTensor& tensor) const {
+    if (options_.changes == nullptr) return nullptr;
+    const auto found = options_.changes->baked.find(component_.name + "/" + tensor.name);
+    return found == options_.changes->baked.end() ? nullptr : &found->second;
+  }
+
+  static void take_baked(const BakedTensor& baked, Linear& layer) {
+    const auto part = [](const BakedPart& stored) {
+      Buffer buffer(stored.bytes.size());
+      std::ranges::copy(stored.bytes, buffer.bytes().begin());
+      return buffer.array(mlx_shape(stored.spec.shape), mlx_dtype(stored.spec.dtype).value());
+    };
+    layer.format = baked.format;
+    layer.weight = part(baked.weight);
+    if (baked.scales) layer.scales = part(*baked.scales);
+    if (baked.biases) layer.biases = part(*baked.biases);
+  }
+
+  void attach_loras(const MappedTensor& tensor, Linear& layer) const {
+    if (options_.changes == nullptr) return;
+    for (const models::Piece& piece : tensor.pieces) {
+      const auto found = options_.changes->beside.find(component_.name + "/" + piece.canonical);
+      if (found == options_.changes->beside.end()) continue;
+      for (const lora::Contribution& item : found->second) {
+        attach(std::get<lora::LowRank>(*item.update), item, piece, tensor, layer);
+      }
+    }
+  }
+
+  // Rows of `up` that the pair does not reach stay zero.
+  static void attach(
+      const lora::LowRank& pair,
+      const lora::Contribution& item,
+      const models::Piece& piece,
+      const MappedTensor& tensor,
+      Linear& layer) {
+    const uint64_t begin = std::max(item.begin, piece.canonical_begin);
+    const uint64_t end = std::min(item.begin + item.count, piece.canonical_begin + piece.count);
+    if (begin >= end) return;
+    const TensorSpec matrix{Dtype::f32, tensor.shape};
+    const uint64_t rank = pair.rank;
+    std::vector<float> up(matrix.rows() * rank);
+    const uint64_t first = piece.output_begin + (begin - piece.canonical_begin);
+    lora::read_up(
+        pair,
+        item.update_begin + (begin - item.begin),
+        end - begin,
+        std::span(up).subspan(first * rank, (end - begin) * rank));
+    std::vector<float> down(rank * matrix.row_elements());
+    lora::read_down(pair, down);
+    layer.loras.push_back(
+        {.down = mx::array(down.begin(), mlx_shape({rank, matrix.row_elements()})),
+         .up = mx::array(up.begin(), mlx_shape({matrix.rows(), rank}))});
   }
 
   std::optional<QuantFormat> wanted_format(

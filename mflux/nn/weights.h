@@ -7,6 +7,7 @@
 //   const Linear q = weights.linear("transformer_blocks.0.attn.to_q");
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <set>
@@ -20,11 +21,29 @@
 
 namespace mflux::nn {
 
+// A tensor that was baked in memory: its stored form, whole.
+struct BakedPart {
+  TensorSpec spec = {};
+  std::vector<std::byte> bytes = {};
+};
+struct BakedTensor {
+  std::optional<QuantFormat> format = {};
+  BakedPart weight = {};
+  std::optional<BakedPart> scales = {};
+  std::optional<BakedPart> biases = {};
+};
+
+// What LoRAs make of the weights.
+struct TensorChanges {
+  // By "component/canonical tensor"; low-rank pairs only, unless the tensor is in `baked`. They
+  // point into a lora::Loaded that must outlive the loading.
+  std::map<std::string, std::vector<lora::Contribution>> beside = {};
+  std::map<std::string, BakedTensor> baked = {};  // by "component/tensor of mflux's naming"
+};
+
 struct LoadOptions {
   std::optional<QuantFormat> quantize = {};  // packs while loading what the family packs
-  // What LoRAs add, by "component/canonical tensor"; null: nothing. The Loaded it points into must
-  // outlive the call.
-  const std::map<std::string, std::vector<lora::Contribution>>* contributions = nullptr;
+  const TensorChanges* changes = nullptr;    // null: none
 };
 
 class Weights {

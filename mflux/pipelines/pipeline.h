@@ -68,8 +68,7 @@ struct Condition {
 };
 
 struct PipelineOptions {
-  std::optional<QuantFormat> quantize = {};  // packs while loading
-  const std::map<std::string, std::vector<lora::Contribution>>* contributions = nullptr;
+  nn::LoadOptions load = {};
   bool low_memory = false;  // evaluates the transformer block by block
   // Side of the VAE's tiles in pixels, a multiple of 16; none: the picture at once.
   std::optional<int> vae_tile = {};

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// Pictures from a prompt.
+//
+//   const mflux::Generated result = mflux::generate({.model = "OUT", .prompt = "a sunset"});
+//   mflux::write_png("sunset.png", result.pictures.front().picture, {});
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mflux/image/picture.h"
+#include "mflux/options.h"
+
+namespace mflux {
+
+struct GenerateOptions {
+  std::string model = {};                      // folder, file or name; see hub/hub.h
+  std::optional<std::string> base_model = {};  // family, where the files cannot tell
+  std::string prompt = {};
+  std::string negative_prompt = {};  // Qwen-Image only
+  std::vector<uint64_t> seeds = {0};
+  std::optional<int> height = {};  // pixels, multiples of 16; none: 1024, or the init image's
+  std::optional<int> width = {};
+  std::optional<int> steps = {};       // none: the model's own
+  std::optional<float> guidance = {};  // none: the model's own
+  std::string scheduler = "linear";    // or "heun", "dpm++2m"
+  // Begin with this picture instead of noise; a strength of 0.4 skips the first 40 % of the steps.
+  std::optional<std::filesystem::path> image = {};
+  float image_strength = 0.4F;  // above 0, below 1
+  // What Kontext, Fill and Qwen-Image-Edit look at, and Fill's mask (white where to paint).
+  std::vector<std::filesystem::path> references = {};
+  std::optional<std::filesystem::path> mask = {};
+  std::vector<LoraRequest> loras = {};  // at run time, in this order
+  std::optional<int> bits = {};         // packs while loading; none: as the folder says
+  QuantMode mode = QuantMode::affine;
+  bool low_memory = false;           // transformer block by block, and gone before the VAE comes
+  std::optional<int> vae_tile = {};  // pixels, a multiple of 16; none: at once
+};
+
+struct GenerateProgress {
+  int step = 0;  // done
+  int steps = 0;
+  size_t picture = 0;  // index into the seeds
+  double seconds_per_step = 0;
+};
+
+struct GeneratedPicture {
+  uint64_t seed = 0;
+  Picture picture = {};
+};
+
+// What was settled: options with nothing left open, and what the files say.
+struct GeneratePlan {
+  std::string family = {};  // "flux", "qwen"
+  std::string title = {};   // "FLUX.1"
+  int height = 0;
+  int width = 0;
+  int steps = 0;
+  float guidance = 0;
+  std::vector<float> sigmas = {};
+  std::optional<int> bits = {};  // packed while loading
+  struct Part {
+    std::string component = {};
+    uint64_t bytes = 0;  // of weights in memory
+  };
+  std::vector<Part> parts = {};
+  uint64_t peak_bytes = 0;  // estimate: the largest set of weights held at once, and activations
+};
+
+struct GenerateEvents {
+  std::function<void(std::string_view line)> log = {};   // every step
+  std::function<void(std::string_view line)> note = {};  // what the user should know
+  std::function<void(const GeneratePlan&)> plan = {};    // settled; nothing is loaded yet
+  std::function<void(const GenerateProgress&)> progress = {};
+  // The picture as it would be after a step; costs a pass of the VAE.
+  std::function<void(const GenerateProgress&, const Picture&)> preview = {};
+  std::function<void(const GeneratedPicture&)> picture = {};  // one is done
+  std::atomic<bool>* stop = nullptr;  // set it to end with an Error of kind interrupted
+};
+
+struct Generated {
+  GeneratePlan plan = {};
+  std::vector<GeneratedPicture> pictures = {};  // in the order of the seeds
+};
+
+// From headers and configurations alone.
+GeneratePlan plan_generate(const GenerateOptions& options);
+
+// Throws Error: a model, LoRA or picture that does not fit, sizes that are no multiples of 16, NaN
+// in weights or latents (naming the step).
+Generated generate(const GenerateOptions& options, const GenerateEvents& events = {});
+
+// "NVIDIA GPU", "Metal" or "CPU": what MLX computes on.
+std::string generate_device();
+
+}  // namespace mflux

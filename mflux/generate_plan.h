@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// What a generation will be, from options, headers and the model's defaults.
+#pragma once
+
+#include <optional>
+
+#include "mflux/base/quantization.h"
+#include "mflux/checkpoint.h"
+#include "mflux/generate.h"
+#include "mflux/nn/schedule.h"
+#include "mflux/pipelines/pipeline.h"
+
+namespace mflux {
+
+constexpr int kPixelsPerToken = 16;  // along a side
+
+// Throws a usage Error for sizes, steps, strengths and schedulers that make no sense.
+GeneratePlan settle(
+    const GenerateOptions& options, const Checkpoint& model, const pipelines::Defaults& defaults);
+
+// The format to pack in while loading: what was asked for, or what an at-load folder says.
+std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model);
+
+nn::SolverKind solver_kind(const GenerateOptions& options);
+
+// The step to begin at with an init image, as in Python's mflux: at least 1.
+int first_step(int steps, float image_strength);
+
+}  // namespace mflux

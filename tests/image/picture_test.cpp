@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/image/picture.h"
+
+#include <numeric>
+
+#include <doctest/doctest.h>
+
+#include "mflux/image/png.h"
+#include "tests/testing.h"
+
+namespace mflux {
+namespace {
+
+Picture gradient(int height, int width) {
+  Picture picture{height, width, {}};
+  picture.rgb.resize(static_cast<size_t>(height) * static_cast<size_t>(width) * 3);
+  std::iota(picture.rgb.begin(), picture.rgb.end(), uint8_t{0});
+  return picture;
+}
+
+TEST_CASE("a PNG comes back with its pixels and its text") {
+  const testing::TempDir folder;
+  const Picture picture = gradient(5, 7);
+  const PngText text = {{"mflux", R"({"prompt": "Sonnenuntergang über Köln 🌇"})"}, {"empty", ""}};
+  write_png(folder / "a.png", picture, text);
+  const Picture read = read_picture(folder / "a.png");
+  CHECK(read.height == 5);
+  CHECK(read.width == 7);
+  CHECK(read.rgb == picture.rgb);
+  CHECK(read_png_text(folder / "a.png") == text);
+}
+
+TEST_CASE("what is no picture is refused by name") {
+  const testing::TempDir folder;
+  testing::write_file(folder / "text.png", "no picture");
+  CHECK_THROWS_AS(read_picture(folder / "text.png"), Error);
+  CHECK_THROWS_AS(read_png_text(folder / "text.png"), Error);
+  CHECK_THROWS_AS(read_picture(folder / "missing.png"), Error);
+  testing::write_file(folder / "damaged.jpg", "\xff\xd8\xff\xe0 damaged");
+  CHECK_THROWS_AS(read_picture(folder / "damaged.jpg"), Error);
+}
+
+TEST_CASE("a PNG cut anywhere is an error, and its text never reads past the end") {
+  const testing::TempDir folder;
+  const std::vector<std::byte> bytes = encode_png(gradient(9, 9), {{"mflux", "recipe"}});
+  const std::string whole(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (size_t size = 3; size + 12 < whole.size(); size += 5) {
+    testing::write_file(folder / "cut.png", whole.substr(0, size));
+    CHECK_THROWS_AS(read_picture(folder / "cut.png"), Error);
+    if (size >= 8) CHECK(read_png_text(folder / "cut.png").size() <= 1);
+  }
+}
+
+TEST_CASE("resizing keeps a flat color and the order of a gradient") {
+  Picture flat{4, 4, std::vector<uint8_t>(48, 77)};
+  for (const auto& [height, width] : {std::pair(9, 3), std::pair(2, 16), std::pair(1, 1)}) {
+    const Picture resized = resize_lanczos(flat, height, width);
+    CHECK(resized.rgb == std::vector<uint8_t>(resized.rgb.size(), 77));
+  }
+  const Picture same = resize_lanczos(gradient(3, 3), 3, 3);
+  CHECK(same.rgb == gradient(3, 3).rgb);
+  CHECK_THROWS_AS(resize_lanczos(flat, 0, 4), Error);
+}
+
+}  // namespace
+}  // namespace mflux

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""Whole pictures: against Python's mflux and diffusers from the same noise, and against ourselves by other ways."""
+
+import json
+import pathlib
+
+import checkpoints
+import mflux_pictures
+import mlx.core as mx
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline, QwenImagePipeline
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+PROMPT = "a red circle beside two large mountains"
+NEGATIVE = "a small green square"
+HEIGHT, WIDTH, STEPS, SEED = 96, 128, 4, 7
+LIMIT = 45  # dB
+
+# Weights large enough that prompt and transformer shape the picture.
+MODELS = {
+    "flux": lambda folder: checkpoints.flux(folder, edges=False, scale=0.15, seed=31),
+    "schnell": lambda folder: checkpoints.flux(folder, edges=False, scale=0.15, seed=41, guidance=False),
+    "qwen": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.15, seed=51),
+}
+LORAS = {"flux": "flux-blocks-exact", "qwen": "qwen-blocks"}
+
+
+@pytest.fixture(scope="session")
+def vivid(sources):
+    return lambda family: sources.once(f"vivid-{family}", MODELS[family])
+
+
+def pixels(picture) -> np.ndarray:
+    image = picture if isinstance(picture, Image.Image) else Image.open(picture)
+    return np.asarray(image.convert("RGB"), np.float64)
+
+
+def psnr(found, expected) -> float:
+    found, expected = pixels(found), pixels(expected)
+    assert found.shape == expected.shape
+    error = float(np.mean((found - expected) ** 2))
+    return 99.0 if error == 0 else 10 * np.log10(255**2 / error)
+
+
+@pytest.fixture
+def draw(program, tmp_path):
+    """The PNG that our program makes."""
+
+    def run(model, *arguments, name="ours.png", steps=STEPS, prompt=PROMPT) -> pathlib.Path:
+        path = tmp_path / name
+        size = ["--height", HEIGHT, "--width", WIDTH, "--steps", steps, "--seed", SEED]
+        program("generate", "--model", model, "--prompt", prompt, *size, "--output", path, *arguments)
+        assert path.is_file()
+        return path
+
+    return run
+
+
+def negative(family: str) -> list[str]:
+    return ["--negative-prompt", NEGATIVE] if family == "qwen" else []
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_the_picture_is_that_of_mflux(vivid, draw, figure, family):
+    folder = vivid(family)
+    made = draw(folder, *negative(family))
+    theirs = mflux_pictures.picture(
+        folder,
+        PROMPT,
+        seed=SEED,
+        steps=STEPS,
+        height=HEIGHT,
+        width=WIDTH,
+        negative=NEGATIVE if family == "qwen" else None,
+    )
+    other = draw(folder, *negative(family), name="other.png", prompt="two blue houses")
+    found, apart = psnr(made, theirs), psnr(made, other)
+    figure(f"{family}: PSNR to Python mflux's picture {found:.1f} dB (another prompt: {apart:.1f} dB)")
+    assert found >= LIMIT
+    assert apart < found - 6  # the prompt matters
+
+
+def diffusers_picture(folder, family: str):
+    noise = mx.random.normal(shape=[1, HEIGHT // 16 * (WIDTH // 16), 64], key=mx.random.key(SEED))
+    arguments = dict(
+        prompt=PROMPT,
+        height=HEIGHT,
+        width=WIDTH,
+        num_inference_steps=STEPS,
+        latents=torch.from_numpy(np.array(noise)),
+    )
+    if family == "qwen":
+        pipeline = QwenImagePipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        arguments |= dict(negative_prompt=NEGATIVE, true_cfg_scale=3.5)
+    else:
+        pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        arguments |= dict(guidance_scale=3.5, max_sequence_length=256 if family == "schnell" else 512)
+    # The schedule of the published models, whatever the small folder's scheduler says.
+    shift = {
+        "flux": dict(use_dynamic_shifting=True),
+        "schnell": dict(use_dynamic_shifting=False, shift=1.0),
+        "qwen": dict(use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
+    }
+    config = {"base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096}
+    pipeline.scheduler = type(pipeline.scheduler)(**config | shift[family])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(**arguments).images[0]
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_the_picture_is_that_of_diffusers(vivid, draw, figure, family):
+    folder = vivid(family)
+    found = psnr(draw(folder, *negative(family)), diffusers_picture(folder, family))
+    figure(f"{family}: PSNR to diffusers' picture {found:.1f} dB")
+    assert found >= LIMIT
+
+
+@pytest.mark.parametrize("family", ["flux", "qwen"])
+def test_an_init_image_is_used_as_mflux_uses_it(vivid, draw, figure, tmp_path, family):
+    folder = vivid(family)
+    begin = tmp_path / "begin.png"
+    ramp = np.linspace(0, 255, 90 * 70 * 3).reshape(70, 90, 3).astype(np.uint8)
+    Image.fromarray(ramp).save(begin)
+    theirs = mflux_pictures.picture(
+        folder,
+        PROMPT,
+        seed=SEED,
+        steps=STEPS,
+        height=HEIGHT,
+        width=WIDTH,
+        image_path=str(begin),
+        image_strength=0.5,
+    )
+    found = psnr(draw(folder, "--image", begin, "0.5"), theirs)
+    figure(f"{family}: PSNR to Python mflux's picture from an init image {found:.1f} dB")
+    assert found >= LIMIT
+
+
+@pytest.mark.parametrize("family", ["flux", "qwen"])
+def test_a_baked_lora_gives_the_picture_of_the_lora_at_run_time(vivid, sources, program, draw, figure, out, family):
+    folder, lora = vivid(family), sources.lora(LORAS[family]).file
+    at_run_time = draw(folder, "--lora", lora, "--lora-scale", "1.5", name="run.png")
+    plain = draw(folder, name="plain.png")
+    results = []
+    for bits in (None, 8):
+        target = out / str(bits)
+        out.mkdir(exist_ok=True)
+        packed = ["--quantize", bits] if bits else []
+        program.save(folder, target, "--lora", lora, "--lora-scale", "1.5", *packed)
+        results.append(psnr(draw(target, name=f"baked-{bits}.png"), at_run_time))
+    apart = psnr(plain, at_run_time)
+    figure(f"{family}: PSNR baked to run time {results[0]:.1f} dB, baked at 8 bits {results[1]:.1f}, no LoRA {apart:.1f}")
+    assert results[0] >= LIMIT
+    assert results[1] > apart + 3
+    assert apart < LIMIT  # the LoRA matters
+
+
+@pytest.mark.parametrize("family", ["flux", "qwen"])
+def test_packed_at_load_and_packed_now_are_the_same_picture(vivid, program, draw, out, family):
+    folder = vivid(family)
+    out.mkdir()
+    program.save(folder, out / "packed", "--quantize", 4)
+    program.save(folder, out / "load", "--quantize", 4, "--quantize-at-load")
+    packed = draw(out / "packed", name="packed.png")
+    assert np.array_equal(pixels(packed), pixels(draw(out / "load", name="load.png")))
+    assert psnr(packed, draw(folder, "--quantize", 4, name="now.png")) > 60
+
+
+@pytest.mark.parametrize("family", ["flux", "qwen"])
+def test_less_memory_and_the_recipe_give_the_same_picture(vivid, program, draw, tmp_path, family):
+    folder = vivid(family)
+    first = draw(folder, name="first.png")
+    assert np.array_equal(pixels(first), pixels(draw(folder, "--low-ram", name="low.png")))
+    program("generate", "--config-from-metadata", first, "--output", tmp_path / "again.png", "--metadata")
+    assert np.array_equal(pixels(first), pixels(tmp_path / "again.png"))
+    recipe = json.loads((tmp_path / "again.metadata.json").read_text())
+    assert (recipe["prompt"], recipe["seed"], recipe["steps"]) == (PROMPT, SEED, STEPS)
+    assert (recipe["height"], recipe["width"]) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("scheduler", ["heun", "dpm++2m"])
+def test_other_solvers_come_near_the_picture_of_many_steps(vivid, draw, scheduler):
+    folder = vivid("qwen")
+    fine = draw(folder, steps=48, name="fine.png")
+    coarse = draw(folder, steps=12, name="coarse.png")
+    found = draw(folder, "--scheduler", scheduler, steps=12, name="other.png")
+    assert psnr(found, fine) > psnr(coarse, fine)
+
+
+def test_one_step_is_no_black_picture(vivid, draw):
+    picture = pixels(draw(vivid("qwen"), steps=1))
+    assert picture.std() > 10
+
+
+def test_seeds_previews_and_taken_names(vivid, program, tmp_path):
+    size = ["--height", 64, "--width", 64, "--steps", 2, "--prompt", PROMPT]
+    path = tmp_path / "a.png"
+    program("generate", "--model", vivid("qwen"), *size, "--seed", 1, 2, "--output", path, "--stepwise", tmp_path / "steps")
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["a_seed_1.png", "a_seed_2.png"]
+    assert len(list((tmp_path / "steps").glob("*.png"))) == 4
+    program("generate", "--model", vivid("qwen"), *size, "--seed", 1, "--output", tmp_path / "a_seed_1.png")
+    again = tmp_path / "a_seed_1_1.png"
+    assert np.array_equal(pixels(again), pixels(tmp_path / "a_seed_1.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--height", "100"], 2, "nearest is 96"),
+        (["--width", "0"], 2, "multiple of 16"),
+        (["--width", "1000000"], 2, "multiple of 16"),
+        (["--steps", "0"], 2, "0 steps"),
+        (["--steps", "-3"], 2, "-3 steps"),
+        (["--scheduler", "ddim"], 2, "ddim"),
+        (["--output", "picture.jpg"], 2, ".png"),
+        (["--output", "no/such/folder/a.png"], 1, "no such folder"),
+        (["--image", "missing.png"], 1, "missing.png"),
+        (["--lora", "missing.safetensors"], 1, "missing.safetensors"),
+        (["--base-model", "dev"], 1, "Qwen-Image"),
+        (["--reference", "missing.png"], 1, "missing.png"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(vivid, program, tmp_path, arguments, status, words):
+    path = tmp_path / "never.png"
+    default = [] if "--output" in arguments else ["--output", path]
+    done = program(
+        "generate", "--model", vivid("qwen"), "--prompt", PROMPT, "--seed", 1, *default, *arguments, expect=status
+    )
+    assert words in done.stderr
+    assert not path.exists()
+
+
+def test_the_qwen_name_refuses_flux(vivid, program, tmp_path):
+    other = type(program)(program.path.with_name("mflux-generate-qwen"))
+    other("--model", vivid("flux"), "--prompt", PROMPT, "--output", tmp_path / "a.png", expect=2)
+
+
+def broken(folder: pathlib.Path, to: pathlib.Path, change) -> pathlib.Path:
+    """A copy of a model, changed."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            target = to / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    change(to)
+    return to
+
+
+def plant_nan(folder: pathlib.Path) -> None:
+    for file in (folder / "transformer").glob("*.safetensors"):
+        tensors = load_file(file)
+        if "proj_out.bias" in tensors:
+            tensors["proj_out.bias"][0] = float("nan")
+            save_file(tensors, file, {"format": "pt"})
+
+
+def remove(*names: str):
+    def change(folder: pathlib.Path) -> None:
+        for name in names:
+            for file in (folder / name).glob("*"):
+                file.unlink()
+            (folder / name).rmdir()
+
+    return change
+
+
+def remove_tensor(folder: pathlib.Path) -> None:
+    for file in (folder / "vae").glob("*.safetensors"):
+        tensors = load_file(file)
+        tensors.pop("decoder.conv_in.bias")
+        save_file(tensors, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (plant_nan, "step 1 of 4"),
+        (remove("text_encoder"), "text_encoder"),
+        (remove("vae"), "vae"),
+        (remove("tokenizer"), "tokenizer"),
+        (remove_tensor, "decoder.conv_in.bias"),
+    ],
+)
+def test_a_damaged_model_makes_no_picture(vivid, program, tmp_path, change, words):
+    model = broken(vivid("qwen"), tmp_path / "model", change)
+    path = tmp_path / "never.png"
+    size = ["--height", 64, "--width", 64, "--steps", 4]
+    done = program("generate", "--model", model, "--prompt", PROMPT, *size, "--output", path, expect=1)
+    assert words in done.stderr
+    assert not path.exists()
