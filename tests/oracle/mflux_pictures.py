@@ -75,6 +75,9 @@ def fit_qwen(model, folder) -> None:
     model.transformer.pos_embed = rope
     model.transformer.inner_dim = heads * width
     model.transformer.norm_out.embedding_dim = heads * width
+    for _, module in model.vae.named_modules():
+        if type(module).__name__ == "QwenImageRMSNorm":
+            module.scale = math.sqrt(module.weight.size)
     text = config_of(folder, "text_encoder")
     text = text.get("text_config", text)
     for layer in model.text_encoder.encoder.layers:
