@@ -178,7 +178,7 @@ def write_pipeline(folder: pathlib.Path, pipeline: str, parts: dict[str, tuple[s
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def flux_text_encoders(folder: pathlib.Path, text_width: int, seed: int) -> None:
+def flux_text_encoders(folder: pathlib.Path, text_width: int, seed: int, scale: float) -> None:
     clip_words = clip_tokenizer(folder / "tokenizer")
     clip = CLIPTextModel(
         CLIPTextConfig(
@@ -193,7 +193,7 @@ def flux_text_encoders(folder: pathlib.Path, text_width: int, seed: int) -> None
             pad_token_id=1,
         )
     )
-    randomize(clip, seed)
+    randomize(clip, seed, scale)
     save(clip, folder / "text_encoder", "10GB")
     as_on_the_hub(folder)
     t5_words = t5_tokenizer(folder / "tokenizer_2")
@@ -210,7 +210,7 @@ def flux_text_encoders(folder: pathlib.Path, text_width: int, seed: int) -> None
             tie_word_embeddings=False,
         )
     )
-    randomize(t5, seed + 1)
+    randomize(t5, seed + 1, scale)
     t5.encoder.embed_tokens.weight = t5.shared.weight
     save(t5, folder / "text_encoder_2", "150KB" if text_width == 128 else "10GB")
 
@@ -233,9 +233,21 @@ def flux_vae(folder: pathlib.Path, seed: int) -> None:
     save(vae, folder / "vae", "10GB")
 
 
-def flux(folder, *, guidance: bool = True, size: Size = TINY, seed: int = 1, edges: bool = True) -> pathlib.Path:
+def flux(
+    folder,
+    *,
+    guidance: bool = True,
+    size: Size = TINY,
+    seed: int = 1,
+    edges: bool = True,
+    scale: float = 0.02,
+    channels: int = 64,
+) -> pathlib.Path:
+    """channels: of a token that goes in; 384 in FLUX.1 Fill, 128 in Depth and Canny."""
     folder = pathlib.Path(folder)
     transformer = FluxTransformer2DModel(
+        in_channels=channels,
+        out_channels=64,
         num_layers=size.double_blocks,
         num_single_layers=size.single_blocks,
         attention_head_dim=size.head_dim,
@@ -245,13 +257,13 @@ def flux(folder, *, guidance: bool = True, size: Size = TINY, seed: int = 1, edg
         guidance_embeds=guidance,
         axes_dims_rope=size.rope,
     )
-    randomize(transformer, seed + 2)
+    randomize(transformer, seed + 2, scale)
     if edges:
         plant_edges(transformer.transformer_blocks[0].ff.net[0].proj.weight)
         plant_edges(transformer.single_transformer_blocks[0].proj_out.weight)
     save(transformer, folder / "transformer", "1500KB" if size is TINY else "1GB")
     del transformer
-    flux_text_encoders(folder, size.text_width, seed + 3)
+    flux_text_encoders(folder, size.text_width, seed + 3, scale)
     flux_vae(folder, seed + 5)
     write_pipeline(
         folder,

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""FLUX.1's networks, part by part, in float32, against diffusers, transformers and Python's mflux."""
+
+import math
+
+import checkpoints
+import mlx.core as mx
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from networks import array, distance, probe
+from transformers import CLIPTextModel, T5EncoderModel
+
+# Largest difference relative to the largest value.
+LIMIT = 1e-5
+# A time and a guidance, times 1000: exact in bfloat16, and diffusers' product by 1000 gives them back exactly.
+TIME, GUIDANCE = 500.0, 3504.0
+IMAGE = (4, 6)  # tokens
+CLIP_IDS = [0, 17, 250, 33, 90, 401, 33, 7, 1, 1, 1, 1]
+T5_IDS = [9, 44, 12, 7, 31, 65, 2, 18, 1] + 60 * [0]
+
+
+@pytest.fixture(scope="module")
+def smooth(sources):
+    """Weights of a size at which every part of a network counts, none of them extreme."""
+    return sources.once("flux-smooth", lambda folder: checkpoints.flux(folder, edges=False, scale=0.08))
+
+
+@pytest.fixture
+def check(figure):
+    def compare(what: str, found, expected, limit: float = LIMIT):
+        worst, relative = distance(found, expected)
+        figure(f"{what}: max {worst:.1e}, relative {relative:.1e}")
+        assert relative <= limit
+
+    return compare
+
+
+def noise(*shape, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def grid(index: int, size: tuple[int, int]) -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    return torch.stack([torch.full_like(rows, index), rows, columns], dim=-1).reshape(-1, 3)
+
+
+# ---- the references, each as it is in a diffusers folder
+
+
+def clip_of(folder) -> CLIPTextModel:
+    return CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
+
+
+def t5_of(folder) -> T5EncoderModel:
+    return T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=torch.float32).eval()
+
+
+def vae_of(folder) -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+
+
+def sinusoids(times: torch.Tensor) -> torch.Tensor:
+    """By MLX. One ulp of a frequency, times thousands, is an angle off by 1e-4: that is how far torch's are from these."""
+    powers = -math.log(10000) * mx.arange(0, 128, dtype=mx.float32) / 128
+    angles = mx.array(times.numpy())[:, None] * mx.exp(powers)[None]
+    return torch.from_numpy(np.array(mx.concatenate([mx.cos(angles), mx.sin(angles)], axis=-1)))
+
+
+def transformer_of(folder, as_mflux: bool = True) -> FluxTransformer2DModel:
+    """as_mflux: GELU by erf in the picture half of the double blocks, MLX's sinusoids; else all is diffusers' own."""
+    model = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32).eval()
+    if as_mflux:
+        model.time_text_embed.time_proj.forward = sinusoids
+        for block in model.transformer_blocks:
+            block.ff.net[0].approximate = "none"
+    return model
+
+
+def quantized(module: torch.nn.Module, bits: int = 8) -> torch.nn.Module:
+    """With the weights that MLX's packing leaves of every linear and embedding layer."""
+    done = set()  # T5's two names for one embedding
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Linear | torch.nn.Embedding) and layer.weight.data_ptr() not in done:
+            done.add(layer.weight.data_ptr())
+            weight = mx.array(layer.weight.detach().numpy()).astype(mx.bfloat16)
+            parts = mx.quantize(weight, 64, bits)
+            left = mx.dequantize(*parts, group_size=64, bits=bits, dtype=mx.float32)
+            with torch.no_grad():
+                layer.weight.copy_(torch.from_numpy(np.array(left)))
+    return module
+
+
+# ---- what goes in, and what they give
+
+
+def transformer_inputs(channels: int = 64, text: int = 7, width: int = 128, pooled: int = 128, reference=None) -> dict:
+    tokens = IMAGE[0] * IMAGE[1] + (reference[0] * reference[1] if reference else 0)
+    inputs = {
+        "tokens": noise(1, tokens, channels),
+        "text": noise(1, text, width, seed=2),
+        "pooled": noise(1, pooled, seed=3),
+        "timestep": np.float32(TIME),
+        "guidance": np.float32(GUIDANCE),
+        "image": np.array(IMAGE),
+    }
+    return inputs | ({"reference": np.array(reference)} if reference else {})
+
+
+@torch.no_grad()
+def velocity(model: FluxTransformer2DModel, inputs: dict) -> torch.Tensor:
+    def thousandth(value: float) -> torch.Tensor:
+        result = torch.tensor([value / 1000])
+        assert (result * 1000).item() == value
+        return result
+
+    ids = [grid(0, IMAGE)]
+    if "reference" in inputs:
+        ids.append(grid(1, tuple(inputs["reference"])))
+    return model(
+        hidden_states=torch.from_numpy(inputs["tokens"]),
+        encoder_hidden_states=torch.from_numpy(inputs["text"]),
+        pooled_projections=torch.from_numpy(inputs["pooled"]),
+        timestep=thousandth(TIME),
+        guidance=thousandth(GUIDANCE) if model.config.guidance_embeds else None,
+        img_ids=torch.cat(ids),
+        txt_ids=torch.zeros(inputs["text"].shape[1], 3),
+        return_dict=False,
+    )[0]
+
+
+@torch.no_grad()
+def clip_states(model: CLIPTextModel) -> torch.Tensor:
+    return model(input_ids=torch.tensor([CLIP_IDS])).last_hidden_state
+
+
+@torch.no_grad()
+def t5_states(model: T5EncoderModel) -> torch.Tensor:
+    return model(input_ids=torch.tensor([T5_IDS])).last_hidden_state
+
+
+def channels_first(value) -> torch.Tensor:
+    return torch.from_numpy(array(value)).permute(0, 3, 1, 2)
+
+
+def channels_last(value: torch.Tensor) -> torch.Tensor:
+    return value.permute(0, 2, 3, 1)
+
+
+@torch.no_grad()
+def encoded(model: AutoencoderKL, image) -> torch.Tensor:
+    mean = model.encode(channels_first(image)).latent_dist.mean
+    return channels_last((mean - model.config.shift_factor) * model.config.scaling_factor)
+
+
+@torch.no_grad()
+def decoded(model: AutoencoderKL, latents) -> torch.Tensor:
+    unscaled = channels_first(latents) / model.config.scaling_factor + model.config.shift_factor
+    return channels_last(model.decode(unscaled).sample)
+
+
+# ---- diffusers folders
+
+
+def test_clip_is_that_of_transformers(smooth, check):
+    expected = clip_states(clip_of(smooth))
+    found = probe(smooth, "clip", ids=np.array(CLIP_IDS))
+    check("CLIP states", found["states"], expected)
+    check("CLIP pooled", found["pooled"], expected[:, int(np.argmax(CLIP_IDS))])
+
+
+def test_t5_is_that_of_transformers(smooth, check):
+    check("T5", probe(smooth, "t5", ids=np.array(T5_IDS))["states"], t5_states(t5_of(smooth)))
+
+
+def test_t5_knows_every_distance_of_512_tokens(smooth, check):
+    ids = np.random.default_rng(4).integers(3, 70, 512)
+    with torch.no_grad():
+        expected = t5_of(smooth)(input_ids=torch.from_numpy(ids[None])).last_hidden_state
+    check("T5, 512 tokens", probe(smooth, "t5", ids=ids)["states"], expected)
+
+
+def test_the_transformer_is_that_of_diffusers(smooth, check):
+    inputs = transformer_inputs()
+    found = probe(smooth, "transformer", **inputs)
+    check("transformer", found["velocity"], velocity(transformer_of(smooth), inputs))
+    assert (found["velocity"] == found["block_by_block"]).all()
+    unchanged = velocity(transformer_of(smooth, as_mflux=False), inputs)
+    check("transformer, diffusers unchanged", found["velocity"], unchanged, limit=1e-3)
+
+
+def test_schnell_has_no_guidance(sources, check):
+    folder = sources.once(
+        "schnell-smooth", lambda to: checkpoints.flux(to, edges=False, scale=0.08, guidance=False, seed=31)
+    )
+    inputs = transformer_inputs()
+    check("transformer, schnell", probe(folder, "transformer", **inputs)["velocity"], velocity(transformer_of(folder), inputs))
+
+
+def test_kontext_sees_a_reference(smooth, check):
+    inputs = transformer_inputs(reference=(3, 5))
+    found = probe(smooth, "transformer", **inputs)["velocity"]
+    check("transformer, Kontext", found, velocity(transformer_of(smooth), inputs))
+
+
+@pytest.mark.parametrize("channels", [128, 384])
+def test_control_and_fill_take_wider_tokens(sources, check, channels):
+    folder = sources.once(
+        f"flux-{channels}", lambda to: checkpoints.flux(to, edges=False, scale=0.08, channels=channels, seed=41)
+    )
+    inputs = transformer_inputs(channels=channels)
+    found = probe(folder, "transformer", **inputs)["velocity"]
+    check(f"transformer, {channels} channels", found, velocity(transformer_of(folder), inputs))
+
+
+def test_the_vae_is_that_of_diffusers(smooth, check):
+    model = vae_of(smooth)
+    image = np.tanh(noise(1, 64, 96, 3))
+    latents = noise(1, 8, 12, 16)
+    check("VAE encode", probe(smooth, "vae_encode", image=image)["latents"], encoded(model, image))
+    check("VAE decode", probe(smooth, "vae_decode", latents=latents)["image"], decoded(model, latents))
+
+
+def test_tiles_are_those_of_diffusers(smooth, check):
+    model = vae_of(smooth)
+    tile = 64
+    model.enable_tiling()
+    model.tile_sample_min_size = tile
+    model.tile_latent_min_size = tile // 8
+    image = np.tanh(noise(1, 80, 80, 3))
+    latents = noise(1, 10, 10, 16)
+    found = probe(smooth, "vae_encode", image=image, tile=np.array(tile))
+    check("VAE encode, tiles", found["latents"], encoded(model, image))
+    found = probe(smooth, "vae_decode", latents=latents, tile=np.array(tile))
+    check("VAE decode, tiles", found["image"], decoded(model, latents))
+
+
+# ---- folders we save: mflux's names
+
+
+def parts_of(base, saved, check, what: str, change):
+    """Every part of `saved` against the references with the weights of `base`, changed."""
+    inputs = transformer_inputs()
+    image = np.tanh(noise(1, 64, 64, 3))
+    latents = noise(1, 8, 8, 16)
+    vae = change(vae_of(base))
+    check(
+        f"{what}: transformer",
+        probe(saved, "transformer", **inputs)["velocity"],
+        velocity(change(transformer_of(base)), inputs),
+    )
+    check(f"{what}: CLIP", probe(saved, "clip", ids=np.array(CLIP_IDS))["states"], clip_states(change(clip_of(base))))
+    check(f"{what}: T5", probe(saved, "t5", ids=np.array(T5_IDS))["states"], t5_states(change(t5_of(base))))
+    check(f"{what}: VAE encode", probe(saved, "vae_encode", image=image)["latents"], encoded(vae, image))
+    check(f"{what}: VAE decode", probe(saved, "vae_decode", latents=latents)["image"], decoded(vae, latents))
+
+
+def test_a_folder_we_saved_gives_the_same(smooth, program, out, check):
+    parts_of(smooth, program.save(smooth, out), check, "saved", lambda module: module)
+
+
+def test_a_packed_folder_gives_what_its_weights_say(smooth, program, out, check):
+    parts_of(smooth, program.save(smooth, out, "-q", "8"), check, "saved, 8 bits", quantized)
