@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: MIT
 """FLUX.1's networks, part by part, in float32, against diffusers, transformers and Python's mflux."""
 
+import json
 import math
+import types
 
 import checkpoints
+import mflux_tiny  # first of all that imports mflux: it sets the environment
 import mlx.core as mx
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
+from mflux.models.common.config import ModelConfig
+from mflux.models.flux.model.flux_transformer.transformer import Transformer
+from mlx.utils import tree_unflatten
 from networks import array, distance, probe
+from safetensors.torch import save_file
 from transformers import CLIPTextModel, T5EncoderModel
 
 # Largest difference relative to the largest value.
@@ -85,8 +92,9 @@ def quantized(module: torch.nn.Module, bits: int = 8) -> torch.nn.Module:
         if isinstance(layer, torch.nn.Linear | torch.nn.Embedding) and layer.weight.data_ptr() not in done:
             done.add(layer.weight.data_ptr())
             weight = mx.array(layer.weight.detach().numpy()).astype(mx.bfloat16)
-            parts = mx.quantize(weight, 64, bits)
-            left = mx.dequantize(*parts, group_size=64, bits=bits, dtype=mx.float32)
+            codes, scales, biases = mx.quantize(weight, 64, bits)
+            # As in mx.quantized_matmul: code * scale + bias in float32, not in the dtype of the scales.
+            left = mx.dequantize(codes, scales.astype(mx.float32), biases.astype(mx.float32), 64, bits)
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(np.array(left)))
     return module
@@ -262,3 +270,69 @@ def test_a_folder_we_saved_gives_the_same(smooth, program, out, check):
 
 def test_a_packed_folder_gives_what_its_weights_say(smooth, program, out, check):
     parts_of(smooth, program.save(smooth, out, "-q", "8"), check, "saved, 8 bits", quantized)
+
+
+# ---- the real width, and Python's mflux, which knows no other
+
+
+@pytest.fixture(scope="module")
+def wide(sources):
+    """3072 wide, 24 heads, one block of each kind; the weights are one million numbers, over and over."""
+
+    def make(folder):
+        config = dict(num_layers=1, num_single_layers=1, guidance_embeds=True)
+        with torch.device("meta"):
+            shapes = {name: value.shape for name, value in FluxTransformer2DModel(**config).state_dict().items()}
+        numbers = torch.empty(1_000_003).normal_(generator=torch.Generator().manual_seed(7)).to(torch.bfloat16)
+        tensors = {}
+        for name, shape in shapes.items():
+            scale = 0.5 / math.sqrt(shape[-1]) if len(shape) == 2 else 0.05
+            times = -(-shape.numel() // numbers.numel())
+            values = (numbers * scale).repeat(times)[: shape.numel()].reshape(shape)
+            tensors[name] = values + 1 if "norm_" in name and len(shape) == 1 else values
+        (folder / "transformer").mkdir(parents=True)
+        save_file(tensors, folder / "transformer" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+        saved = {"_class_name": "FluxTransformer2DModel", **config}
+        (folder / "transformer" / "config.json").write_text(json.dumps(saved))
+        return folder
+
+    return sources.once("flux-wide", make)
+
+
+def mflux_velocity(folder, inputs: dict) -> np.ndarray:
+    """By mflux's own class, but that what modulates stays in float32: mflux rounds it to bfloat16."""
+    weights = mx.load(str(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
+    names = {".net.0.proj.": ".linear1.", ".net.2.": ".linear2."}
+
+    def renamed(name: str) -> str:
+        for before, after in names.items():
+            name = name.replace(before, after)
+        return name
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ModelConfig, "precision", mx.float32)
+        model = Transformer(ModelConfig.dev(), num_transformer_blocks=1, num_single_transformer_blocks=1)
+        model.update(tree_unflatten([(renamed(name), value) for name, value in weights.items()]))
+        config = types.SimpleNamespace(
+            scheduler=types.SimpleNamespace(sigmas=mx.array([TIME / 1000])),
+            num_train_steps=1000,
+            precision=mx.float32,
+            guidance=GUIDANCE / 1000,
+            height=IMAGE[0] * 16,
+            width=IMAGE[1] * 16,
+        )
+        result = model(
+            t=0,
+            config=config,
+            hidden_states=mx.array(inputs["tokens"]),
+            prompt_embeds=mx.array(inputs["text"]),
+            pooled_prompt_embeds=mx.array(inputs["pooled"]),
+        )
+        return np.array(result)
+
+
+def test_at_the_real_width_it_is_diffusers_and_mflux(wide, check):
+    inputs = transformer_inputs(width=4096, pooled=768)
+    found = probe(wide, "transformer", **inputs)["velocity"]
+    check("transformer 3072 wide, diffusers", found, velocity(transformer_of(wide), inputs))
+    check("transformer 3072 wide, mflux in float32", found, mflux_velocity(wide, inputs))
