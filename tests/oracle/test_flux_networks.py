@@ -11,13 +11,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel
+from diffusers import AutoencoderKL, FluxFillPipeline, FluxPipeline, FluxTransformer2DModel
 from mflux.models.common.config import ModelConfig
 from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mlx.utils import tree_unflatten
 from networks import array, distance, probe
 from safetensors.torch import save_file
-from transformers import CLIPTextModel, T5EncoderModel
+from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
 # Largest difference relative to the largest value.
 LIMIT = 1e-5
@@ -32,6 +32,31 @@ T5_IDS = [9, 44, 12, 7, 31, 65, 2, 18, 1] + 60 * [0]
 def smooth(sources):
     """Weights of a size at which every part of a network counts, none of them extreme."""
     return sources.once("flux-smooth", lambda folder: checkpoints.flux(folder, edges=False, scale=0.08))
+
+
+@pytest.fixture(scope="module")
+def schnell(sources):
+    def make(folder):
+        return checkpoints.flux(folder, edges=False, scale=0.08, guidance=False, seed=31)
+
+    return sources.once("schnell-smooth", make)
+
+
+def wider(sources, channels: int):
+    def make(folder):
+        return checkpoints.flux(folder, edges=False, scale=0.08, channels=channels, seed=41)
+
+    return sources.once(f"flux-{channels}", make)
+
+
+@pytest.fixture(scope="module")
+def control(sources):
+    return wider(sources, 128)
+
+
+@pytest.fixture(scope="module")
+def fill(sources):
+    return wider(sources, 384)
 
 
 @pytest.fixture
@@ -198,28 +223,16 @@ def test_the_transformer_is_that_of_diffusers(smooth, check):
     check("transformer, diffusers unchanged", found["velocity"], unchanged, limit=1e-3)
 
 
-def test_schnell_has_no_guidance(sources, check):
-    folder = sources.once(
-        "schnell-smooth", lambda to: checkpoints.flux(to, edges=False, scale=0.08, guidance=False, seed=31)
-    )
+def test_schnell_has_no_guidance(schnell, check):
     inputs = transformer_inputs()
-    check("transformer, schnell", probe(folder, "transformer", **inputs)["velocity"], velocity(transformer_of(folder), inputs))
+    found = probe(schnell, "transformer", **inputs)["velocity"]
+    check("transformer, schnell", found, velocity(transformer_of(schnell), inputs))
 
 
 def test_kontext_sees_a_reference(smooth, check):
     inputs = transformer_inputs(reference=(3, 5))
     found = probe(smooth, "transformer", **inputs)["velocity"]
     check("transformer, Kontext", found, velocity(transformer_of(smooth), inputs))
-
-
-@pytest.mark.parametrize("channels", [128, 384])
-def test_control_and_fill_take_wider_tokens(sources, check, channels):
-    folder = sources.once(
-        f"flux-{channels}", lambda to: checkpoints.flux(to, edges=False, scale=0.08, channels=channels, seed=41)
-    )
-    inputs = transformer_inputs(channels=channels)
-    found = probe(folder, "transformer", **inputs)["velocity"]
-    check(f"transformer, {channels} channels", found, velocity(transformer_of(folder), inputs))
 
 
 def test_the_vae_is_that_of_diffusers(smooth, check):
@@ -270,6 +283,121 @@ def test_a_folder_we_saved_gives_the_same(smooth, program, out, check):
 
 def test_a_packed_folder_gives_what_its_weights_say(smooth, program, out, check):
     parts_of(smooth, program.save(smooth, out, "-q", "8"), check, "saved, 8 bits", quantized)
+
+
+# ---- the pipeline: prompts, references, masks
+
+SIZE = (IMAGE[0] * 16, IMAGE[1] * 16)
+PROMPT = "a photo of a cat sitting on a red chair"
+
+
+def pipeline_inputs(prompt: str = PROMPT, **more) -> dict:
+    return {
+        "prompt": np.frombuffer(prompt.encode(), np.uint8),
+        "size": np.array(SIZE),
+        "guidance": np.float32(3.5),  # 3504 in bfloat16
+        "sigma": np.float32(0.4998),  # 500 in bfloat16
+        "latents": noise(1, IMAGE[0] * IMAGE[1], 64),
+    } | more
+
+
+def tokens_of(folder, name: str, prompt: str, length: int) -> torch.Tensor:
+    tokenizer = AutoTokenizer.from_pretrained(folder / name)
+    return tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def prompt_states(folder, prompt: str, length: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
+    clip_ids = tokens_of(folder, "tokenizer", prompt, 77)
+    states = clip_of(folder)(input_ids=clip_ids).last_hidden_state
+    t5_ids = tokens_of(folder, "tokenizer_2", prompt, length)
+    return t5_of(folder)(input_ids=t5_ids).last_hidden_state, states[:, int(clip_ids.argmax())]
+
+
+def packed(latents: torch.Tensor) -> torch.Tensor:
+    """Channels last in, as the transformer has them out: by diffusers."""
+    channels = latents.shape[3]
+    height, width = latents.shape[1:3]
+    return FluxPipeline._pack_latents(latents.permute(0, 3, 1, 2), 1, channels, height, width)
+
+
+def check_pipeline(folder, inputs: dict, check, what: str, tokens, reference=None, length: int = 512) -> dict:
+    found = probe(folder, "pipeline", **inputs)
+    text, pooled = prompt_states(folder, PROMPT, length)
+    check(f"{what}: text", found["text"], text)
+    check(f"{what}: pooled", found["pooled"], pooled)
+    seen = {"tokens": array(tokens), "text": array(text), "pooled": array(pooled)}
+    expected = velocity(transformer_of(folder), seen | ({"reference": reference} if reference else {}))
+    check(f"{what}: velocity", found["velocity"], expected[:, : inputs["latents"].shape[1]])
+    return found
+
+
+def test_a_prompt_becomes_a_velocity_and_latents_a_picture(smooth, check):
+    inputs = pipeline_inputs()
+    found = check_pipeline(smooth, inputs, check, "pipeline", inputs["latents"])
+    latents = FluxPipeline._unpack_latents(torch.from_numpy(inputs["latents"]), *SIZE, 8)
+    image = decoded(vae_of(smooth), channels_last(latents))
+    check("pipeline: picture", found["image"], image[0])
+    check("pipeline: latents", found["encoded"], packed(encoded(vae_of(smooth), image)), limit=2e-5)
+    assert found["notes"] == 0
+
+
+def test_schnell_reads_256_tokens(schnell, check):
+    inputs = pipeline_inputs()
+    check_pipeline(schnell, inputs, check, "pipeline, schnell", inputs["latents"], length=256)
+
+
+def test_a_long_prompt_is_cut_with_a_note(smooth, check):
+    prompt = " ".join([PROMPT] * 60)
+    found = probe(smooth, "pipeline", **pipeline_inputs(prompt))
+    text, pooled = prompt_states(smooth, prompt)
+    check("pipeline, long prompt: text", found["text"], text)
+    check("pipeline, long prompt: pooled", found["pooled"], pooled)
+    assert found["notes"] == 2
+
+
+def test_kontext_puts_the_reference_after_the_picture(smooth, check):
+    image = np.tanh(noise(*SIZE, 3, seed=5))
+    inputs = pipeline_inputs(reference=image)
+    beside = packed(encoded(vae_of(smooth), image[None]))
+    tokens = torch.cat([torch.from_numpy(inputs["latents"]), beside], dim=1)
+    check_pipeline(smooth, inputs, check, "pipeline, Kontext", tokens, reference=IMAGE)
+
+
+def test_control_sees_the_reference_in_every_token(control, check):
+    image = np.tanh(noise(*SIZE, 3, seed=5))
+    inputs = pipeline_inputs(reference=image)
+    tokens = torch.cat([torch.from_numpy(inputs["latents"]), packed(encoded(vae_of(control), image[None]))], dim=2)
+    check_pipeline(control, inputs, check, "pipeline, control", tokens)
+
+
+def test_fill_sees_picture_and_mask(fill, check):
+    image = np.tanh(noise(*SIZE, 3, seed=5))
+    mask = (noise(*SIZE, seed=6) > 0.3).astype(np.float32)
+    inputs = pipeline_inputs(reference=image, mask=mask)
+    vae = vae_of(fill)
+    pipeline = FluxFillPipeline(None, vae, None, None, None, None, transformer_of(fill))
+    cut = channels_first(image[None] * (1 - mask[None, :, :, None]))
+    with torch.no_grad():
+        # Given latents it does not encode: it would draw from the distribution instead of taking the mean.
+        mean = vae.encode(cut).latent_dist.mean
+        mask_tokens, picture_tokens = pipeline.prepare_mask_latents(
+            torch.from_numpy(mask)[None, None], mean, 1, 16, 1, *SIZE, torch.float32, "cpu", None
+        )
+    extra = torch.cat([picture_tokens, mask_tokens], dim=2)
+    found = check_pipeline(
+        fill, inputs, check, "pipeline, Fill", torch.cat([torch.from_numpy(inputs["latents"]), extra], dim=2)
+    )
+    check("pipeline, Fill: picture and mask", found["references"], extra)
+
+
+def test_pictures_that_do_not_fit_are_refused(smooth, fill):
+    image = np.zeros((*SIZE, 3), np.float32)
+    mask = np.zeros(SIZE, np.float32)
+    said = probe(fill, "pipeline", expect=1, **pipeline_inputs(reference=image))
+    assert "this is FLUX.1 Fill: it needs a reference picture and a mask" in said
+    said = probe(smooth, "pipeline", expect=1, **pipeline_inputs(reference=image, mask=mask))
+    assert "only FLUX.1 Fill takes one" in said
 
 
 # ---- the real width, and Python's mflux, which knows no other

@@ -6,6 +6,7 @@
 #include "mflux/pipelines/flux/t5.h"
 #include "mflux/pipelines/flux/transformer.h"
 #include "mflux/pipelines/flux/vae.h"
+#include "mflux/pipelines/pipeline.h"
 #include "tests/probe/probe.h"
 
 namespace mflux::probe {
@@ -80,6 +81,33 @@ Tensors run_vae_decode(const Checkpoint& model, const Tensors& input) {
   return {{"image", flux::decode(vae, input_of(input, "latents"), tile_of(input))}};
 }
 
+// prompt: its bytes; size: height and width; guidance, sigma, latents; reference and mask, if there
+// are.
+Tensors run_pipeline(const Checkpoint& model, const Tensors& input) {
+  pipelines::Request request;
+  for (const int byte : integers(input, "prompt")) request.prompt += static_cast<char>(byte);
+  const std::vector<int> size = integers(input, "size");
+  request.height = size.at(0);
+  request.width = size.at(1);
+  request.guidance = number(input, "guidance");
+  if (input.contains("reference")) request.references = {input_of(input, "reference")};
+  if (input.contains("mask")) request.mask = input_of(input, "mask");
+  const auto pipeline = pipelines::make_flux_pipeline(model, {});
+  const pipelines::Condition condition = pipeline->condition(request);
+  const mx::array& latents = input_of(input, "latents");
+  const mx::array image = pipeline->decode(latents, request.height, request.width);
+  Tensors output = {
+      {"text", *condition.text},
+      {"pooled", *condition.pooled},
+      {"velocity", pipeline->predict(latents, number(input, "sigma"), condition)},
+      {"image", image},
+      {"encoded", pipeline->encode(image)},
+      {"notes", mx::array(static_cast<int>(condition.notes.size()))},
+  };
+  if (condition.references) output.emplace("references", *condition.references);
+  return output;
+}
+
 }  // namespace
 
 const std::map<std::string, Part>& flux_parts() {
@@ -89,6 +117,7 @@ const std::map<std::string, Part>& flux_parts() {
       {"transformer", run_transformer},
       {"vae_encode", run_vae_encode},
       {"vae_decode", run_vae_decode},
+      {"pipeline", run_pipeline},
   };
   return parts;
 }

@@ -103,7 +103,7 @@ class QwenPipeline : public Pipeline {
   std::string title() const { return std::string(models::family_title(*model_.family)); }
 
   nn::LoadOptions load_options() const {
-    return {.quantize = options_.quantize, .contributions = options_.contributions};
+    return options_.load;
   }
 
   void announce(std::string_view component) const {
