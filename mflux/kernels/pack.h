@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Codes of 2 to 8 bits as MLX stores them: one little-endian bit stream along the row, lowest bits
-// first. Eight codes fill exactly `bits` bytes.
+// Codes of 2 to 8 bits as MLX stores them: one little-endian bit stream along
+// the row, lowest bits first. Eight codes fill exactly `bits` bytes.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 
 namespace mflux::kernels {
 
-// codes: one in each byte. The result's low 8 * kBits bits hold them side by side.
+// codes: one in each byte. The result's low 8 * kBits bits hold them side by
+// side.
 template <int kBits>
 constexpr uint64_t join_codes(uint64_t codes) {
   constexpr int kGap = 8 - kBits;
@@ -53,12 +54,26 @@ void unpack_codes(const std::byte* in, size_t count, uint8_t* codes) {
   if constexpr (kBits == 8) {
     std::copy_n(reinterpret_cast<const uint8_t*>(in), count, codes);
     return;
-  }
-  for (size_t i = 0; i < count; i += 8) {
-    uint64_t eight = 0;
-    std::memcpy(&eight, in + i / 8 * kBits, kBits);
-    eight = split_codes<kBits>(eight);
-    std::memcpy(codes + i, &eight, 8);
+  } else {
+    const auto split = [&](size_t i, uint64_t joined) {
+      const uint64_t eight = split_codes<kBits>(joined);
+      std::memcpy(codes + i, &eight, 8);
+    };
+    // A word at a time as long as it lies within `in`: odd numbers of bytes are
+    // slow to load.
+    constexpr uint64_t kUsed = (uint64_t{1} << (8 * kBits)) - 1;
+    const size_t bytes = count / 8 * kBits;
+    size_t i = 0;
+    for (size_t at = 0; at + 8 <= bytes; at += kBits, i += 8) {
+      uint64_t word = 0;
+      std::memcpy(&word, in + at, 8);
+      split(i, word & kUsed);
+    }
+    for (; i < count; i += 8) {
+      uint64_t word = 0;
+      std::memcpy(&word, in + i / 8 * kBits, kBits);
+      split(i, word);
+    }
   }
 }
 
