@@ -239,6 +239,12 @@ void rows(const Report& report) {
       3,
       [&] { return nn::gated_add(x, scale, y); },
       [&] { return mx::add(x, mx::multiply(scale, y)); });
+  add(
+      "join_channels",
+      wide,
+      2,
+      [&] { return nn::join_channels({x, wide}); },
+      [&] { return mx::concatenate({x, wide}, -1); });
 }
 
 void convolutions(const Report& report) {

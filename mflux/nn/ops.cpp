@@ -161,6 +161,11 @@ mx::array gated_add(const mx::array& x, const mx::array& gate, const mx::array& 
   return mx::add(x, mx::multiply(gate, y));
 }
 
+mx::array join_channels(const std::vector<mx::array>& parts) {
+  if (cpu::on_cpu()) return cpu::join_channels(parts);
+  return mx::concatenate(parts, -1);
+}
+
 mx::array rotate_pairs(const mx::array& x, const mx::array& cos, const mx::array& sin) {
   if (cpu::on_cpu()) return cpu::rotate_pairs(x, cos, sin);
   mx::Shape pairs = x.shape();

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "mflux/nn/layers.h"
 #include "mflux/nn/mlx.h"
@@ -49,6 +50,9 @@ mx::array silu(const mx::array& x);
 
 // x + gate * y, where gate is broadcast to the shape that x and y have.
 mx::array gated_add(const mx::array& x, const mx::array& gate, const mx::array& y);
+
+// One after the other along the last axis; the other axes are the same.
+mx::array join_channels(const std::vector<mx::array>& parts);
 
 // Rotates neighbouring pairs (x0, x1), (x2, x3), ... of the last axis: cos and sin are [tokens,
 // head_dim / 2] float32, x is [batch, heads, tokens, head_dim].

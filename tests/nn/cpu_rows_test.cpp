@@ -184,5 +184,15 @@ TEST_CASE_FIXTURE(Seeded, "adding through a gate is its definition") {
   }
 }
 
+TEST_CASE_FIXTURE(Seeded, "joining channels on the CPU copies every value, from any layout") {
+  const mx::array x = activations({2, 5, 33});
+  const mx::array y = mx::transpose(activations({2, 7, 5}), {0, 2, 1});
+  const mx::array z = mx::slice(activations({2, 9, 4}), {0, 0, 1}, {2, 9, 3}, {1, 2, 1});
+  check_operation(
+      [&] { return join_channels({x, y, z}); },
+      mx::concatenate({wide(x), wide(y), wide(z)}, -1),
+      0);
+}
+
 }  // namespace
 }  // namespace mflux::nn::testing

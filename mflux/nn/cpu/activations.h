@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "mflux/nn/mlx.h"
 
@@ -14,5 +15,8 @@ mx::array activation(Activation kind, const mx::array& x);
 
 // x + gate * y; x and y have one shape, and gate is broadcast to it.
 mx::array gated_add(const mx::array& x, const mx::array& gate, const mx::array& y);
+
+// As in nn/ops.h.
+mx::array join_channels(const std::vector<mx::array>& parts);
 
 }  // namespace mflux::nn::cpu

@@ -20,6 +20,9 @@ Dtype dtype_of(const mx::array& x);
 class Rows {
  public:
   explicit Rows(const mx::array& x);
+  Rows(Rows&&) = default;  // a moved copy_ stays where it is
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
 
   size_t count() const { return count_; }
   size_t width() const { return width_; }
@@ -44,6 +47,9 @@ class Rows {
 class Packed {
  public:
   explicit Packed(const mx::array& x);
+  Packed(Packed&&) = default;
+  Packed(const Packed&) = delete;
+  Packed& operator=(const Packed&) = delete;
   std::span<const std::byte> bytes() const { return bytes_; }
   // Of a float32 array.
   const float* floats() const { return reinterpret_cast<const float*>(bytes_.data()); }
