@@ -292,6 +292,7 @@ def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int, scale: float)
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=512,
+            rms_norm_eps=1e-6,  # the published model's, which Python's mflux has built in
             rope_parameters={"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1000000.0},
             tie_word_embeddings=False,
         ),

@@ -84,12 +84,13 @@ Tensors transformer(const Checkpoint& model, const Tensors& input) {
            pictures[0].first * pictures[0].second)}};
 }
 
+std::optional<int> tile_of(const Tensors& input) {
+  if (!input.contains("tile")) return std::nullopt;
+  return number_of(input, "tile");
+}
+
 qwen::Vae vae(const Checkpoint& model, const Tensors& input) {
-  qwen::VaeOptions options;
-  if (input.contains("tile")) {
-    options.tile = number_of(input, "tile");
-  }
-  return qwen::Vae(nn::load_weights(model, "vae", {}), options);
+  return qwen::Vae(nn::load_weights(model, "vae", {}), {.tile = tile_of(input)});
 }
 
 // image [1, height, width, 3] -> latents [1, height / 8, width / 8, channels]
@@ -110,7 +111,7 @@ std::string text_of(const Tensors& input, const std::string& name) {
 // prompt, negative (UTF-8), size [1, 2] in pixels, guidance [1], latents, sigma [1]; reference.0,
 // ... -> what a step needs, and what it predicts
 Tensors pipeline(const Checkpoint& model, const Tensors& input) {
-  const auto run = pipelines::make_qwen_pipeline(model, {});
+  const auto run = pipelines::make_qwen_pipeline(model, {.vae_tile = tile_of(input)});
   mx::array guidance = input_of(input, "guidance");
   mx::array sigma = input_of(input, "sigma");
   const qwen::Grid size = grids_of(input, "size")[0];
