@@ -4,13 +4,15 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
+#include <set>
+#include <string>
 
 #include <fmt/format.h>
 #include <tbb/parallel_for.h>
 
 #include "mflux/plan.h"
 #include "mflux/tile.h"
+#include "mflux/whole.h"
 
 namespace mflux {
 namespace {
@@ -65,17 +67,19 @@ void read_rows(Tile& tile) {
   read_part(source.biases, tile.biases);
 }
 
-// The sums of the sampled rows, scaled up to all.
-BakeSums measure(const Checkpoint& model, const Changed& changed) {
+// The sums of the sampled rows, scaled up to all. `whole`: the tensor, if it is merged as a whole.
+BakeSums measure(const Checkpoint& model, const Changed& changed, const WholeTensor* whole) {
   const PlannedTensor& tensor = *changed.tensor;
   const models::Piece& piece = tensor.mapped.pieces[changed.piece];
-  std::vector<TileUse> uses = {{.tensor = &tensor, .piece = changed.piece}};
+  std::vector<TileUse> uses = {{.tensor = &tensor, .piece = changed.piece, .whole = whole}};
   Tile tile;
   tile.component = &model.components[tensor.component];
   tile.source = &tile.component->tensors[piece.source];
   tile.columns = tile.source->spec.row_elements();
   tile.uses = &uses;
-  uses.front().factors = read_factors(*tensor.deltas[changed.piece], tile.columns);
+  if (whole == nullptr) {
+    uses.front().factors = read_factors(*tensor.deltas[changed.piece], tile.columns);
+  }
   BakeSums sums;
   uint64_t sampled = 0;
   for (const uint64_t begin : run_begins(piece.count)) {
@@ -105,29 +109,53 @@ SaveOptions options_for(int bits) {
   return {.bits = bits, .on_lora_failure = OnLoraFailure::skip_layer};
 }
 
-ExpectedKept measure_at(const Checkpoint& model, lora::Loaded& loras, int bits) {
-  const Plan plan = make_plan(model, loras, options_for(bits));
-  const std::vector<Changed> changed = changed_pieces(plan);
-  std::vector<BakeSums> sums(changed.size());
-  tbb::parallel_for(
-      size_t{0}, changed.size(), [&](size_t i) { sums[i] = measure(model, changed[i]); });
+// A plan for some bits, and what was measured for it so far.
+struct Trial {
+  int bits = 16;
+  Plan plan = {};
+  std::vector<Changed> changed = {};
+  std::vector<BakeSums> sums = {};  // parallel to `changed`
+
+  std::string name(size_t i) const {
+    const PlannedTensor& tensor = *changed[i].tensor;
+    return fmt::format(
+        "{}/{}",
+        plan.components[tensor.component].name,
+        tensor.mapped.pieces[changed[i].piece].canonical);
+  }
+};
+
+// Measures what is in `tensors`; null: what is merged row by row.
+void measure(
+    const Checkpoint& model,
+    const std::set<std::string>& whole,
+    const WholeTensors* tensors,
+    Trial& trial) {
+  tbb::parallel_for(size_t{0}, trial.changed.size(), [&](size_t i) {
+    const std::string name = trial.name(i);
+    if (tensors == nullptr) {
+      if (!whole.contains(name)) trial.sums[i] = measure(model, trial.changed[i], nullptr);
+    } else if (const auto found = tensors->find(name); found != tensors->end()) {
+      trial.sums[i] = measure(model, trial.changed[i], &found->second);
+    }
+  });
+}
+
+ExpectedKept summarize(const Trial& trial) {
   struct Measured {
     const PlannedTensor* tensor = nullptr;
     BakeSums sums = {};
   };
   std::map<std::string, Measured> by_tensor;
   BakeSums all;
-  for (size_t i = 0; i < changed.size(); ++i) {
-    const PlannedTensor& tensor = *changed[i].tensor;
-    const std::string& canonical = tensor.mapped.pieces[changed[i].piece].canonical;
-    Measured& measured =
-        by_tensor[fmt::format("{}/{}", plan.components[tensor.component].name, canonical)];
-    measured.tensor = &tensor;
-    measured.sums.add(sums[i]);
-    all.add(sums[i]);
+  for (size_t i = 0; i < trial.changed.size(); ++i) {
+    Measured& measured = by_tensor[trial.name(i)];
+    measured.tensor = trial.changed[i].tensor;
+    measured.sums.add(trial.sums[i]);
+    all.add(trial.sums[i]);
   }
   ExpectedKept result{
-      .bits = bits, .kept = all.loras[0].kept(), .relative_error = all.relative_error()};
+      .bits = trial.bits, .kept = all.loras[0].kept(), .relative_error = all.relative_error()};
   for (auto& [name, measured] : by_tensor) {
     const auto& format = measured.tensor->format;
     result.layers.push_back(
@@ -143,12 +171,25 @@ ExpectedKept measure_at(const Checkpoint& model, lora::Loaded& loras, int bits) 
 }  // namespace
 
 std::vector<ExpectedKept> expected_kept(const Checkpoint& model, lora::Loaded& loras) {
-  std::vector<ExpectedKept> result;
-  for (const int bits : kBits) {
-    ExpectedKept kept = measure_at(model, loras, bits);
-    if (kept.layers.empty()) return {};
-    result.push_back(std::move(kept));
+  std::vector<Trial> trials(kBits.size());
+  for (size_t i = 0; i < trials.size(); ++i) {
+    trials[i].bits = kBits.at(i);
+    trials[i].plan = make_plan(model, loras, options_for(kBits.at(i)));
+    trials[i].changed = changed_pieces(trials[i].plan);
+    trials[i].sums.resize(trials[i].changed.size());
+    if (trials[i].changed.empty()) return {};
   }
+  // Whatever the bits, the same tensors are merged as a whole: once for all trials.
+  const std::vector<WholeGroup>& groups = trials.front().plan.whole_groups;
+  std::set<std::string> whole;
+  for (const WholeGroup& group : groups) whole.insert(group.tensors.begin(), group.tensors.end());
+  for (Trial& trial : trials) measure(model, whole, nullptr, trial);
+  for (const WholeGroup& group : groups) {
+    const WholeTensors tensors = merge_whole(model, trials.front().plan, group);
+    for (Trial& trial : trials) measure(model, whole, &tensors, trial);
+  }
+  std::vector<ExpectedKept> result;
+  for (const Trial& trial : trials) result.push_back(summarize(trial));
   return result;
 }
 

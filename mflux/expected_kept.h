@@ -26,6 +26,9 @@ struct ExpectedKept {
   std::vector<LayerKept> layers = {};  // sorted by tensor
 };
 
+// What needs a matrix whole (DoRA by column, for one) is merged whole, so that takes as long as in
+// a save.
+//
 // Rows of a weight that are looked at, in runs spread evenly over it; a smaller weight is looked at
 // whole. Which rows depends on their number alone.
 constexpr uint64_t kSampledRows = 128;

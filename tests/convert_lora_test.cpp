@@ -363,5 +363,44 @@ TEST_CASE("what does not fit is not converted, and nothing is written or left be
             .contains("lora_unet_transformer_blocks_0_attn_to_q"));
 }
 
+TEST_CASE("factors that cannot be cut or joined only change names, or are refused") {
+  const TinySave tiny(TinyFamily::qwen);
+  const std::string module = "lora_unet_transformer_blocks_0_img_mlp_net_2";
+  LoraFile file;
+  file.add(module + ".lokr_w1", {2, 2});
+  file.add(module + ".lokr_w2_a", {32, 4});
+  file.add(module + ".lokr_w2_b", {4, 128});
+  file.add_value(module + ".alpha", 2);
+  const std::string lora = file.write(tiny.folder, "lokr.safetensors").string();
+  const auto expected = baked(tiny, lora);
+  for (const std::string dialect : {"kohya", "comfyui"}) {
+    convert(tiny, lora, dialect);
+    CHECK(differences(baked(tiny, tiny.path(dialect + ".safetensors")), expected).empty());
+  }
+  CHECK(
+      header_of(tiny.path("comfyui.safetensors"))
+          .find("diffusion_model.transformer_blocks.0.img_mlp.net.2.lokr_w1") != nullptr);
+  CHECK(contains(
+      error_of([&] { convert(tiny, lora, "diffusers"); }),
+      "'" + module + "' cannot be written as diffusers: it has no word for"));
+  CHECK(contains(
+      error_of([&] {
+        convert_lora(
+            {.lora = lora,
+             .dialect = "kohya",
+             .output = tiny.path("half.safetensors"),
+             .scale = 0.5});
+      }),
+      "its algorithm takes no scale into a file"));
+
+  const TinySave flux;
+  LoraFile split;
+  split.add("transformer.single_transformer_blocks.0.attn.to_q.lokr_w1", {2, 2});
+  split.add("transformer.single_transformer_blocks.0.attn.to_q.lokr_w2", {32, 32});
+  const std::string parts = split.write(flux.folder, "split.safetensors").string();
+  CHECK(contains(
+      error_of([&] { convert(flux, parts, "comfyui"); }), "it fuses or splits this layer"));
+}
+
 }  // namespace
 }  // namespace mflux

@@ -214,6 +214,23 @@ TEST_CASE("on a base of 4 bits the expected share is as low as a save's") {
   CHECK(std::abs(found.kept.back().kept - save(bake).receipt.loras.at(0).kept) < 0.05);
 }
 
+TEST_CASE("of updates that need the whole matrix the expected share is a save's too") {
+  const TinySave tiny;
+  LoraFile file = pair("lora_unet_double_blocks_0_img_attn_qkv", 192);
+  file.add("lora_unet_double_blocks_0_img_attn_qkv.dora_scale", {1, 64});
+  append(file, pair("lora_unet_double_blocks_0_img_attn_proj", 64));
+  const std::string lora = file.write(tiny.folder, "dora.safetensors").string();
+  const LoraReport found = report_lora(lora, {.model = tiny.path("model"), .scale = 0.01});
+  CHECK_MESSAGE(found.fit == Fit::fits, found.verdict);
+  REQUIRE(found.kept.size() == 4);
+  CHECK(found.kept.back().layers.size() == 4);
+  SaveOptions bake = tiny.options("dora");
+  bake.bits = 4;
+  bake.loras = {{.name = lora, .scale = 0.01}};
+  // All 64 rows are looked at, so nothing is estimated.
+  CHECK(std::abs(found.kept.back().kept - save(bake).receipt.loras.at(0).kept) < 1e-9);
+}
+
 TEST_CASE("what does not fit, and what has no strength, is left out of the share kept") {
   const TinySave tiny;
   write_tiny_lora(

@@ -89,6 +89,7 @@ class Surveyor {
     }
     if (is_pair(module)) add_pair(module, surveyed);
     add_dense(module, surveyed);
+    add_product(module, surveyed);
     if (!classified.refusal) surveyed.dead = why_dead(module, surveyed);
     survey_.modules.push_back(std::move(surveyed));
   }
@@ -145,6 +146,35 @@ class Surveyor {
     if (info == nullptr || surveyed.outputs != 0 || info->spec.shape.empty()) return;
     surveyed.outputs = info->spec.rows();
     surveyed.inputs = info->spec.shape.size() == 1 ? 0 : info->spec.row_elements();
+  }
+
+  // Factors of LoHa and LoKr tell the shape of their product; with a core theirs is another.
+  static void add_product(const Module& module, SurveyedModule& surveyed) {
+    const auto* left = module.find(Parameter::hada_w1_a);
+    const auto* right = module.find(Parameter::hada_w1_b);
+    if (left != nullptr && right != nullptr && module.find(Parameter::hada_t1) == nullptr) {
+      surveyed.outputs = left->spec.rows();
+      surveyed.inputs = right->spec.row_elements();
+    }
+    using enum Parameter;
+    const auto first = factor_size(module, lokr_w1, lokr_w1_a, lokr_w1_b);
+    const auto second = factor_size(module, lokr_w2, lokr_w2_a, lokr_w2_b);
+    if (first && second && module.find(lokr_t2) == nullptr) {
+      surveyed.outputs = first->first * second->first;
+      surveyed.inputs = first->second * second->second;
+    }
+  }
+
+  // Rows and columns of a factor that is whole or itself a product.
+  static std::optional<std::pair<uint64_t, uint64_t>> factor_size(
+      const Module& module, Parameter whole, Parameter left, Parameter right) {
+    if (const auto* info = module.find(whole)) {
+      return std::pair(info->spec.rows(), info->spec.row_elements());
+    }
+    const auto* a = module.find(left);
+    const auto* b = module.find(right);
+    if (a == nullptr || b == nullptr) return std::nullopt;
+    return std::pair(a->spec.rows(), b->spec.row_elements());
   }
 
   // Trainers begin with a B of zeros: a layer that never learned still has one.
