@@ -117,6 +117,17 @@ TEST_CASE("layers without effect are listed with the reason") {
   CHECK(report(pair(kQkv, 192), {.scale = 0}).dead.front().why == "strength 0");
 }
 
+TEST_CASE("a product with a factor of zeros is dead") {
+  LoraFile file;
+  file.add("lora_unet_double_blocks_0_img_attn_proj.lokr_w1", {2, 2});
+  file.tensors.push_back(testing::f32_tensor(
+      "lora_unet_double_blocks_0_img_attn_proj.lokr_w2", {32, 32}, std::vector<float>(1024)));
+  const LoraReport found = report(file);
+  CHECK(found.fit == Fit::nothing);
+  REQUIRE(found.dead.size() == 1);
+  CHECK(found.dead.front().why == "a factor is all zero");
+}
+
 TEST_CASE("two spellings of one layer are told, a fused layer once") {
   LoraFile file = pair(kQkv, 192);
   const std::string twin = "diffusion_model.double_blocks.0.img_attn.qkv";

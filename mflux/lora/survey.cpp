@@ -186,6 +186,12 @@ class Surveyor {
           part.parameter == Parameter::up_bias || part.parameter == Parameter::magnitude;
       if (adds && !is_zero(*part.info)) return "";
     }
+    for (const Part& part : module.parts) {
+      const bool is_factor =
+          (part.parameter >= Parameter::hada_w1_a && part.parameter <= Parameter::hada_w2_b) ||
+          (part.parameter >= Parameter::lokr_w1 && part.parameter <= Parameter::lokr_w2_b);
+      if (is_factor && is_zero(*part.info)) return "a factor is all zero";
+    }
     if (!has_pair) {
       const bool is_plain = std::ranges::all_of(module.parts, [](const Part& part) {
         return part.parameter == Parameter::diff || part.parameter == Parameter::bias_diff;
