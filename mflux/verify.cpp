@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <set>
 
@@ -13,6 +14,7 @@
 #include "mflux/base/hash.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
+#include "mflux/whole.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -269,6 +271,7 @@ class Verifier {
     SaveOptions options = receipt_->options;
     options.model = *options_.base;
     options.loras = options_.loras;
+    options.max_memory = std::numeric_limits<uint64_t>::max();  // what the save had is not known
     check("LoRAs", [&] { return check_loras(); });
     check("second bake", [&] {
       const Checkpoint model =
@@ -278,6 +281,7 @@ class Verifier {
       for (const PlannedShard& shard : plan.shards) check_header(shard);
       CompareSink sink(plan, folder_);
       StreamOptions stream_options{.stop = events_.stop};
+      stream_options.max_memory += whole_peak(plan.whole_groups);
       SaveProgress progress{.bytes_total = bytes_to_read(model, plan, stream_options)};
       stream_options.on_progress = [&](uint64_t bytes) {
         progress.bytes_done = bytes;
