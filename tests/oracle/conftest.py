@@ -12,6 +12,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import checkpoints
 import loras
@@ -133,3 +134,25 @@ class Sources:
 @pytest.fixture(scope="session")
 def sources(work) -> Sources:
     return Sources(work)
+
+
+@pytest.fixture(scope="session")
+def float32_base(work):
+    """A transformer in float32, alone in its folder: what is written is the float32 sum itself."""
+    made = {}
+
+    def get(family: str) -> pathlib.Path:
+        if family not in made:
+            whole, alone = work / f"{family}-whole", work / f"{family}-float32"
+            getattr(checkpoints, family)(whole, edges=False)
+            (alone / "transformer").mkdir(parents=True)
+            shutil.copy(whole / "transformer" / "config.json", alone / "transformer")
+            tensors = {
+                name: value.float() for file in (whole / "transformer").glob("*.safetensors")
+                for name, value in load_file(file).items()
+            }  # fmt: skip
+            save_file(tensors, alone / "transformer" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+            made[family] = alone
+        return made[family]
+
+    return get

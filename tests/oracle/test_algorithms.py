@@ -2,38 +2,14 @@
 """A file for each (dialect, algorithm, family), merged onto float32 by us and by the peer that invented it."""
 
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import algorithms
-import checkpoints
 from numerics import read_component
-
-
-@pytest.fixture(scope="session")
-def float32_base(work):
-    """A transformer in float32, alone in its folder: what is written is the float32 sum itself."""
-    made = {}
-
-    def get(family: str) -> pathlib.Path:
-        if family not in made:
-            whole, alone = work / f"{family}-whole", work / f"{family}-float32"
-            getattr(checkpoints, family)(whole, edges=False)
-            (alone / "transformer").mkdir(parents=True)
-            shutil.copy(whole / "transformer" / "config.json", alone / "transformer")
-            tensors = {
-                name: value.float() for file in (whole / "transformer").glob("*.safetensors")
-                for name, value in load_file(file).items()
-            }  # fmt: skip
-            save_file(tensors, alone / "transformer" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
-            made[family] = alone
-        return made[family]
-
-    return get
 
 
 def compare(program, base: pathlib.Path, file: pathlib.Path, out: pathlib.Path, expected: dict, tolerance: float):

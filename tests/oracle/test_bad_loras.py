@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 
 import algorithms
 from numerics import differences, read_component
-from test_algorithms import float32_base  # noqa: F401, a fixture
 
 RANK = 4
 
@@ -88,7 +87,7 @@ DIALECTS = list(algorithms.DIALECTS)
 
 @pytest.mark.parametrize("what", SPOILERS)
 @pytest.mark.parametrize("family,dialect", DIALECTS)
-def test_what_is_wrong_is_named_and_nothing_is_written(program, float32_base, out, tmp_path, family, dialect, what):  # noqa: F811
+def test_what_is_wrong_is_named_and_nothing_is_written(program, float32_base, out, tmp_path, family, dialect, what):
     base = float32_base(family)
     tensors, name = pairs(family, dialect, load_file(base / "transformer" / "diffusion_pytorch_model.safetensors"))
     message = SPOILERS[what](tensors, name)
@@ -99,7 +98,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(program, float32_base, ou
 
 
 @pytest.mark.parametrize("family,dialect", DIALECTS)
-def test_half_a_file_is_malformed(program, float32_base, out, tmp_path, family, dialect):  # noqa: F811
+def test_half_a_file_is_malformed(program, float32_base, out, tmp_path, family, dialect):
     base = float32_base(family)
     tensors, _ = pairs(family, dialect, load_file(base / "transformer" / "diffusion_pytorch_model.safetensors"))
     file = tmp_path / "x.safetensors"
@@ -111,7 +110,7 @@ def test_half_a_file_is_malformed(program, float32_base, out, tmp_path, family, 
 
 @pytest.mark.parametrize("family,dialect", DIALECTS)
 def test_an_alpha_of_0_is_taken_at_its_word_and_1x1_convolutions_are_linear(
-    program, float32_base, out, tmp_path, family, dialect  # noqa: F811
+    program, float32_base, out, tmp_path, family, dialect
 ):
     base = float32_base(family)
     tensors, name = pairs(family, dialect, load_file(base / "transformer" / "diffusion_pytorch_model.safetensors"))
