@@ -20,7 +20,7 @@ set(MAY_mflux/image       "${BASE}|mflux/image/.*|(png|zlib|turbojpeg)\\.h")
 set(MAY_mflux/nn          "${BASE}|mflux/nn/.*|mflux/kernels/.*|mflux/lora/contributions\\.h|mflux/(checkpoint|decode)\\.h|mlx/.*|hwy/.*|tbb/.*|cblas\\.h|Accelerate/.*")
 set(MAY_mflux/pipelines   "${BASE}|mflux/pipelines/.*|mflux/nn/.*|mflux/tokenizer/.*|mflux/checkpoint\\.h|nlohmann/.*|mlx/.*")
 set(MAY_mflux             "${BASE}|mflux/.*|nlohmann/.*|tbb/.*|mlx/.*")
-set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/hub/hub\\.h|mflux/lora/family\\.h|cli/.*|CLI/.*|nlohmann/.*|toml\\+\\+/.*")
+set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/hub/hub\\.h|mflux/image/png\\.h|mflux/lora/family\\.h|cli/.*|CLI/.*|nlohmann/.*|toml\\+\\+/.*")
 set(MAY_examples          "${BASE}|mflux/.*|tests/.*")
 # Slow to compile: in sources only.
 set(NOT_IN_HEADERS "mlx/mlx\\.h|nlohmann/json\\.hpp|CLI/.*|hwy/.*|tbb/.*|toml\\+\\+/.*")

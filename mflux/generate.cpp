@@ -52,13 +52,13 @@ bool is_finite(const mx::array& values) {
 class Generator {
  public:
   Generator(const GenerateOptions& options, const GenerateEvents& events)
-      : options_(options),
+      : model_(open_checkpoint(hub::resolve_model(options.model), options.base_model)),
+        options_(for_model(options, model_)),
         events_(events),
-        model_(open_checkpoint(hub::resolve_model(options.model), options.base_model)),
         loras_(load_runtime_loras(model_, options)),
         pipeline_(make_pipeline()) {
-    plan_ = settle(options, model_, pipeline_->defaults());
-    solver_kind_ = solver_kind(options);
+    plan_ = settle(options_, model_, pipeline_->defaults());
+    solver_kind_ = solver_kind(options_);
   }
 
   const GeneratePlan& plan() const { return plan_; }
@@ -137,10 +137,17 @@ class Generator {
         .width = plan_.width,
         .guidance = plan_.guidance};
     for (const auto& path : options_.references) {
-      request.references.push_back(to_array(read_picture(path)));
+      request.references.push_back(to_array(fitted(read_picture(path))));
     }
     if (options_.mask) request.mask = read_mask();
     return request;
+  }
+
+  // FLUX.1 looks at pictures of the size it draws; Qwen-Image-Edit brings each to a size of its
+  // own.
+  Picture fitted(Picture picture) const {
+    if (plan_.family != "flux") return picture;
+    return resize_lanczos(picture, plan_.height, plan_.width);
   }
 
   mx::array read_mask() const {
@@ -224,9 +231,9 @@ class Generator {
     tell(events_.picture, pictures_.back());
   }
 
-  const GenerateOptions& options_;
-  const GenerateEvents& events_;
   Checkpoint model_;
+  GenerateOptions options_;
+  const GenerateEvents& events_;
   RuntimeLoras loras_;
   std::unique_ptr<Pipeline> pipeline_;
   GeneratePlan plan_ = {};

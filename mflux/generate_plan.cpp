@@ -2,6 +2,7 @@
 #include "mflux/generate_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "mflux/base/error.h"
@@ -30,6 +31,7 @@ int checked_side(std::string_view name, int pixels) {
       nearest);
 }
 
+// Beside an init image's own size: that of a reference, brought to about a megapixel.
 void settle_size(const GenerateOptions& options, GeneratePlan& plan) {
   plan.height = options.height.value_or(kDefaultSide);
   plan.width = options.width.value_or(kDefaultSide);
@@ -40,6 +42,16 @@ void settle_size(const GenerateOptions& options, GeneratePlan& plan) {
     };
     if (!options.height) plan.height = floored(image.height);
     if (!options.width) plan.width = floored(image.width);
+  }
+  if (options.references.size() == 1 && !options.height && !options.width) {
+    const Picture picture = read_picture(options.references.front());
+    const double side = kDefaultSide / std::sqrt(double{1} * picture.height * picture.width);
+    const auto rounded = [&](int pixels) {
+      return std::max(1, static_cast<int>(std::lround(pixels * side / kPixelsPerToken))) *
+             kPixelsPerToken;
+    };
+    plan.height = rounded(picture.height);
+    plan.width = rounded(picture.width);
   }
   checked_side("height", plan.height);
   checked_side("width", plan.width);
@@ -125,6 +137,15 @@ void estimate_memory(const Checkpoint& model, const GenerateOptions& options, Ge
 }
 
 }  // namespace
+
+GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model) {
+  GenerateOptions result = options;
+  if (options.image && models::family_variant(*model.family) == "qwen-edit") {
+    result.references.insert(result.references.begin(), *options.image);
+    result.image.reset();
+  }
+  return result;
+}
 
 int first_step(int steps, float image_strength) {
   return std::max(1, static_cast<int>(static_cast<float>(steps) * image_strength));

@@ -14,6 +14,9 @@ namespace mflux {
 
 constexpr int kPixelsPerToken = 16;  // along a side
 
+// A model that edits looks at its picture instead of beginning with it.
+GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model);
+
 // Throws a usage Error for sizes, steps, strengths and schedulers that make no sense.
 GeneratePlan settle(
     const GenerateOptions& options, const Checkpoint& model, const pipelines::Defaults& defaults);

@@ -7,6 +7,7 @@ widths, which are set here before anything is computed.
 As a script: python mflux_pictures.py FOLDER OUT.png PROMPT SEED STEPS HEIGHT WIDTH [NEGATIVE]
 """
 
+import functools
 import inspect
 import json
 import math
@@ -26,9 +27,14 @@ def config_of(folder, component: str) -> dict:
     return json.loads((pathlib.Path(folder) / component / "config.json").read_text())
 
 
+@functools.cache
+def source_of(owner: type, method: str) -> str:
+    return textwrap.dedent(inspect.getsource(getattr(owner, method)))
+
+
 def rewrite(owner: type, method: str, numbers: dict[str, str]) -> None:
     """Compiles a method again with other numbers in its text."""
-    text = textwrap.dedent(inspect.getsource(getattr(owner, method)))
+    text = source_of(owner, method)
     for before, after in numbers.items():
         assert before in text, f"{owner.__name__}.{method} has no {before}"
         text = text.replace(before, after)

@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline, QwenImagePipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, QwenImagePipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -21,16 +21,30 @@ LIMIT = 45  # dB
 
 # Weights large enough that prompt and transformer shape the picture.
 MODELS = {
-    "flux": lambda folder: checkpoints.flux(folder, edges=False, scale=0.15, seed=31),
-    "schnell": lambda folder: checkpoints.flux(folder, edges=False, scale=0.15, seed=41, guidance=False),
-    "qwen": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.15, seed=51),
+    "flux": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=31),
+    "schnell": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=41, guidance=False),
+    "qwen": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.08, seed=51),
+}
+# What the published models' schedulers say beside the defaults.
+SCHEDULES = {
+    "flux": dict(use_dynamic_shifting=True),
+    "schnell": dict(use_dynamic_shifting=False, shift=1.0),
+    "qwen": dict(use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
 }
 LORAS = {"flux": "flux-blocks-exact", "qwen": "qwen-blocks"}
 
 
 @pytest.fixture(scope="session")
 def vivid(sources):
-    return lambda family: sources.once(f"vivid-{family}", MODELS[family])
+    def make(family: str):
+        def write(folder):
+            MODELS[family](folder)
+            FlowMatchEulerDiscreteScheduler(**SCHEDULES[family]).save_pretrained(folder / "scheduler")
+            return folder
+
+        return sources.once(f"vivid-{family}", write)
+
+    return make
 
 
 def pixels(picture) -> np.ndarray:
@@ -83,6 +97,16 @@ def test_the_picture_is_that_of_mflux(vivid, draw, figure, family):
     assert apart < found - 6  # the prompt matters
 
 
+def round_times(module, positional, named: dict):
+    """mflux rounds a thousand times the time and the guidance to bfloat16."""
+    rounded = {
+        name: (named[name] * 1000).bfloat16().float() / 1000
+        for name in ("timestep", "guidance")
+        if named.get(name) is not None
+    }
+    return positional, named | rounded
+
+
 def diffusers_picture(folder, family: str):
     noise = mx.random.normal(shape=[1, HEIGHT // 16 * (WIDTH // 16), 64], key=mx.random.key(SEED))
     arguments = dict(
@@ -98,14 +122,11 @@ def diffusers_picture(folder, family: str):
     else:
         pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
         arguments |= dict(guidance_scale=3.5, max_sequence_length=256 if family == "schnell" else 512)
-    # The schedule of the published models, whatever the small folder's scheduler says.
-    shift = {
-        "flux": dict(use_dynamic_shifting=True),
-        "schnell": dict(use_dynamic_shifting=False, shift=1.0),
-        "qwen": dict(use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
-    }
-    config = {"base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096}
-    pipeline.scheduler = type(pipeline.scheduler)(**config | shift[family])
+        # As the published CLIP, whose end of text is its highest id; and as mflux, which has the exact GELU here.
+        pipeline.text_encoder.config.eos_token_id = pipeline.text_encoder.eos_token_id = 2
+        for block in pipeline.transformer.transformer_blocks:
+            block.ff.net[0].approximate = "none"
+        pipeline.transformer.register_forward_pre_hook(round_times, with_kwargs=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline(**arguments).images[0]
 
@@ -142,14 +163,14 @@ def test_an_init_image_is_used_as_mflux_uses_it(vivid, draw, figure, tmp_path, f
 @pytest.mark.parametrize("family", ["flux", "qwen"])
 def test_a_baked_lora_gives_the_picture_of_the_lora_at_run_time(vivid, sources, program, draw, figure, out, family):
     folder, lora = vivid(family), sources.lora(LORAS[family]).file
-    at_run_time = draw(folder, "--lora", lora, "--lora-scale", "1.5", name="run.png")
+    at_run_time = draw(folder, "--lora", lora, "--lora-scale", "8", name="run.png")
     plain = draw(folder, name="plain.png")
     results = []
     for bits in (None, 8):
         target = out / str(bits)
         out.mkdir(exist_ok=True)
         packed = ["--quantize", bits] if bits else []
-        program.save(folder, target, "--lora", lora, "--lora-scale", "1.5", *packed)
+        program.save(folder, target, "--lora", lora, "--lora-scale", "8", *packed)
         results.append(psnr(draw(target, name=f"baked-{bits}.png"), at_run_time))
     apart = psnr(plain, at_run_time)
     figure(f"{family}: PSNR baked to run time {results[0]:.1f} dB, baked at 8 bits {results[1]:.1f}, no LoRA {apart:.1f}")
@@ -182,12 +203,13 @@ def test_less_memory_and_the_recipe_give_the_same_picture(vivid, program, draw, 
 
 
 @pytest.mark.parametrize("scheduler", ["heun", "dpm++2m"])
-def test_other_solvers_come_near_the_picture_of_many_steps(vivid, draw, scheduler):
+def test_other_solvers_come_to_the_same_picture(vivid, draw, scheduler):
     folder = vivid("qwen")
     fine = draw(folder, steps=48, name="fine.png")
-    coarse = draw(folder, steps=12, name="coarse.png")
-    found = draw(folder, "--scheduler", scheduler, steps=12, name="other.png")
-    assert psnr(found, fine) > psnr(coarse, fine)
+    coarse = draw(folder, steps=6, name="coarse.png")
+    found = draw(folder, "--scheduler", scheduler, steps=48, name="other.png")
+    assert not np.array_equal(pixels(found), pixels(fine))
+    assert psnr(found, fine) > psnr(coarse, fine) + 3
 
 
 def test_one_step_is_no_black_picture(vivid, draw):
@@ -219,7 +241,7 @@ def test_seeds_previews_and_taken_names(vivid, program, tmp_path):
         (["--output", "no/such/folder/a.png"], 1, "no such folder"),
         (["--image", "missing.png"], 1, "missing.png"),
         (["--lora", "missing.safetensors"], 1, "missing.safetensors"),
-        (["--base-model", "dev"], 1, "Qwen-Image"),
+        (["--base-model", "dev"], 2, "Qwen-Image"),
         (["--reference", "missing.png"], 1, "missing.png"),
     ],
 )
