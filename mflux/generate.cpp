@@ -15,6 +15,7 @@
 #include "mflux/hub/hub.h"
 #include "mflux/nn/schedule.h"
 #include "mflux/pipelines/pipeline.h"
+#include "mflux/pipelines/resample.h"
 
 namespace mflux {
 namespace {
@@ -137,30 +138,26 @@ class Generator {
         .width = plan_.width,
         .guidance = plan_.guidance};
     for (const auto& path : options_.references) {
-      request.references.push_back(to_array(fitted(read_picture(path))));
+      const mx::array picture = to_array(read_picture(path));
+      // FLUX.1 looks at pictures of the size it draws; Qwen-Image-Edit resizes them itself.
+      request.references.push_back(plan_.family == "flux" ? fitted(picture) : picture);
     }
     if (options_.mask) request.mask = read_mask();
     return request;
   }
 
-  // FLUX.1 looks at pictures of the size it draws; Qwen-Image-Edit brings each to a size of its
-  // own.
-  Picture fitted(Picture picture) const {
-    if (plan_.family != "flux") return picture;
-    return resize_lanczos(picture, plan_.height, plan_.width);
+  mx::array fitted(const mx::array& picture) const {
+    return pipelines::resample(picture, plan_.height, plan_.width, pipelines::Filter::lanczos);
   }
 
   mx::array read_mask() const {
-    const Picture mask = resize_lanczos(read_picture(*options_.mask), plan_.height, plan_.width);
-    const mx::array gray = mx::mean(to_array(mask), -1);
+    const mx::array gray = mx::mean(fitted(to_array(read_picture(*options_.mask))), -1);
     return mx::astype(mx::greater(gray, mx::array(0.0F)), mx::float32);
   }
 
   std::optional<mx::array> encode_image() const {
     if (!options_.image) return std::nullopt;
-    const Picture picture =
-        resize_lanczos(read_picture(*options_.image), plan_.height, plan_.width);
-    return pipeline_->encode(to_array(picture));
+    return pipeline_->encode(fitted(to_array(read_picture(*options_.image))));
   }
 
   mx::array noise(uint64_t seed) const {

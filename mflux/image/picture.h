@@ -19,8 +19,4 @@ struct Picture {
 // and more than 100 million pixels.
 Picture read_picture(const std::filesystem::path& path);
 
-// As Pillow's resize(LANCZOS): a windowed sinc of three lobes, widened when shrinking. Sizes above
-// 0.
-Picture resize_lanczos(const Picture& picture, int height, int width);
-
 }  // namespace mflux

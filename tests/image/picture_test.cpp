@@ -51,16 +51,5 @@ TEST_CASE("a PNG cut anywhere is an error, and its text never reads past the end
   }
 }
 
-TEST_CASE("resizing keeps a flat color and the order of a gradient") {
-  Picture flat{4, 4, std::vector<uint8_t>(48, 77)};
-  for (const auto& [height, width] : {std::pair(9, 3), std::pair(2, 16), std::pair(1, 1)}) {
-    const Picture resized = resize_lanczos(flat, height, width);
-    CHECK(resized.rgb == std::vector<uint8_t>(resized.rgb.size(), 77));
-  }
-  const Picture same = resize_lanczos(gradient(3, 3), 3, 3);
-  CHECK(same.rgb == gradient(3, 3).rgb);
-  CHECK_THROWS_AS(resize_lanczos(flat, 0, 4), Error);
-}
-
 }  // namespace
 }  // namespace mflux

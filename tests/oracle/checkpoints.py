@@ -458,6 +458,7 @@ def main() -> None:
         "schnell": lambda folder: flux(folder, guidance=False),
         "real-width": lambda folder: flux(folder, size=REAL_WIDTH, edges=False),
         "qwen": lambda folder: qwen(folder),
+        "qwen-real-width": lambda folder: qwen(folder, size=REAL_WIDTH, edges=False),
     }
     if len(sys.argv) != 3 or sys.argv[1] not in kinds:
         sys.exit(f"usage: checkpoints.py {'|'.join(kinds)} FOLDER")

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Seconds per step and peak memory of a picture, ours and diffusers', side by side.
+
+A model of real width and few blocks (FLUX.1: 2 + 4; Qwen-Image: 2), random weights:
+
+    python bench/generate.py --work /dev/shm/generate --family flux --pixels 512
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+from measure import machine, measure
+
+HERE = pathlib.Path(__file__).resolve().parent
+ORACLE = HERE.parent / "tests" / "oracle"
+KINDS = {"flux": "real-width", "qwen": "qwen-real-width"}
+
+
+def prepare(arguments) -> tuple[pathlib.Path, pathlib.Path]:
+    model, packed = arguments.work / arguments.family, arguments.work / f"{arguments.family}-8bit"
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if not (model / "model_index.json").exists():
+        subprocess.run([sys.executable, ORACLE / "checkpoints.py", KINDS[arguments.family], model], check=True)
+    if not (packed / "bake.json").exists():
+        save = [arguments.program, "save", "--model", model, "--path", packed, "--quantize", "8"]
+        subprocess.run(save, check=True, capture_output=True)
+    return model, packed
+
+
+def ours(program, model, out, pixels: int, steps: int) -> list:
+    size = ["--height", str(pixels), "--width", str(pixels), "--steps", str(steps)]
+    return [program, "generate", "--model", model, "--prompt", "a red circle", "--seed", "1", *size, "--output", out, "-v"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="memory-backed folder")
+    parser.add_argument("--program", type=pathlib.Path, default=HERE.parent / "build" / "mflux")
+    parser.add_argument("--family", choices=KINDS, default="flux")
+    parser.add_argument("--pixels", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--only", action="append", help="a row of the table")
+    arguments = parser.parse_args()
+    model, packed = prepare(arguments)
+    out, log = arguments.work / "out.png", arguments.work / "log.txt"
+    size = (str(arguments.pixels), str(arguments.steps))
+    peer = [sys.executable, HERE / "peer_diffusers.py", model, *size]
+    rows = {
+        "mflux.cpp, bfloat16 weights": ours(arguments.program, model, out, arguments.pixels, arguments.steps),
+        "mflux.cpp, 8 bits": ours(arguments.program, packed, out, arguments.pixels, arguments.steps),
+        "diffusers, float32": [*peer, "float32"],
+        "diffusers, bfloat16": [*peer, "bfloat16"],
+    }
+    print(machine())
+    print(f"{'':28} {'s/step':>7} {'whole s':>8} {'CPU s':>7} {'peak MiB':>9} {'anonymous':>10}")
+    for name, command in rows.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        out.unlink(missing_ok=True)
+        run = measure(command, log)
+        per_step = re.findall(r"([\d.]+) s/step", log.read_text())[-1]
+        print(
+            f"{name:28} {float(per_step):7.2f} {run.seconds:8.1f} {run.cpu_seconds:7.1f} "
+            f"{run.peak_rss / 2**20:9.0f} {run.peak_anonymous / 2**20:10.0f}",
+            flush=True,
+        )
+    out.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
