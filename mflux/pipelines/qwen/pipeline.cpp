@@ -102,9 +102,7 @@ class QwenPipeline : public Pipeline {
  private:
   std::string title() const { return std::string(models::family_title(*model_.family)); }
 
-  nn::LoadOptions load_options() const {
-    return options_.load;
-  }
+  nn::LoadOptions load_options() const { return options_.load; }
 
   void announce(std::string_view component) const {
     if (options_.on_load) options_.on_load(component);
