@@ -14,8 +14,8 @@ namespace {
 constexpr int kDefaultSide = 1024;    // pixels
 constexpr int kLargestSide = 16'384;  // pixels
 
-int checked_side(std::string_view name, int pixels) {
-  if (pixels > 0 && pixels <= kLargestSide && pixels % kPixelsPerToken == 0) return pixels;
+void check_side(std::string_view name, int pixels) {
+  if (pixels > 0 && pixels <= kLargestSide && pixels % kPixelsPerToken == 0) return;
   const int nearest =
       std::clamp(
           (pixels + kPixelsPerToken / 2) / kPixelsPerToken, 1, kLargestSide / kPixelsPerToken) *
@@ -53,8 +53,8 @@ void settle_size(const GenerateOptions& options, GeneratePlan& plan) {
     plan.height = rounded(picture.height);
     plan.width = rounded(picture.width);
   }
-  checked_side("height", plan.height);
-  checked_side("width", plan.width);
+  check_side("height", plan.height);
+  check_side("width", plan.width);
 }
 
 void check_options(const GenerateOptions& options) {
@@ -88,14 +88,7 @@ uint64_t weight_bytes(
     if (!format && asked) {
       format = models::quantization(*model.family, component.name, tensor, *asked);
     }
-    if (!format) {
-      sum += spec.bytes();
-      continue;
-    }
-    const uint64_t columns = spec.row_elements();
-    const uint64_t scale_bytes = format->has_biases() ? 2 * dtype_bytes(Dtype::bf16) : 1;
-    sum += spec.rows() * (format->packed_columns(columns) * sizeof(uint32_t) +
-                          format->groups(columns) * scale_bytes);
+    sum += format ? packed_specs(*format, {tensor.dtype, tensor.shape}).bytes() : spec.bytes();
   }
   return sum;
 }

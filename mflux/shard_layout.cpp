@@ -57,13 +57,10 @@ class ShardLayout {
       return matrix.bytes();
     }
     const std::string module = tensor.mapped.name.substr(0, tensor.mapped.name.rfind('.'));
-    const uint64_t columns = matrix.row_elements();
-    const Dtype scale_dtype = tensor.format->has_biases() ? tensor.mapped.dtype : Dtype::u8;
-    const TensorSpec groups{scale_dtype, {matrix.rows(), tensor.format->groups(columns)}};
-    tensor.weight = add(
-        tensor.mapped.name, {Dtype::u32, {matrix.rows(), tensor.format->packed_columns(columns)}});
-    tensor.scales = add(module + ".scales", groups);
-    if (tensor.format->has_biases()) tensor.biases = add(module + ".biases", groups);
+    const PackedSpecs packed = packed_specs(*tensor.format, matrix);
+    tensor.weight = add(tensor.mapped.name, packed.weight);
+    tensor.scales = add(module + ".scales", packed.scales);
+    if (packed.biases) tensor.biases = add(module + ".biases", *packed.biases);
     return tensor.bytes();
   }
 

@@ -60,6 +60,21 @@ uint64_t QuantFormat::groups(uint64_t columns) const {
   return columns / static_cast<uint64_t>(group_size);
 }
 
+uint64_t PackedSpecs::bytes() const {
+  return weight.bytes() + scales.bytes() + (biases ? biases->bytes() : 0);
+}
+
+PackedSpecs packed_specs(const QuantFormat& format, const TensorSpec& matrix) {
+  const uint64_t rows = matrix.rows();
+  const uint64_t columns = matrix.row_elements();
+  const Dtype scale_dtype = format.has_biases() ? matrix.dtype : Dtype::u8;
+  PackedSpecs specs{
+      .weight = {Dtype::u32, {rows, format.packed_columns(columns)}},
+      .scales = {scale_dtype, {rows, format.groups(columns)}}};
+  if (format.has_biases()) specs.biases = specs.scales;
+  return specs;
+}
+
 QuantFormat make_quant_format(QuantMode mode, std::optional<int> bits, std::optional<int> group) {
   const ModeFacts& f = facts(mode);
   const QuantFormat format{

@@ -32,6 +32,17 @@ struct QuantFormat {
   uint64_t groups(uint64_t columns) const;          // scales in a row
 };
 
+// The stored parts of a packed matrix.
+struct PackedSpecs {
+  TensorSpec weight = {};
+  TensorSpec scales = {};
+  std::optional<TensorSpec> biases = {};
+
+  uint64_t bytes() const;  // of all parts
+};
+// `matrix`: unpacked, two dimensions, in the model's float dtype.
+PackedSpecs packed_specs(const QuantFormat& format, const TensorSpec& matrix);
+
 // The format that MLX knows for these numbers, or a usage Error that lists what is possible.
 // bits / group_size = none: the mode's own (affine: 8 and 64).
 QuantFormat make_quant_format(

@@ -108,22 +108,22 @@ class Loader {
 
  private:
   void add(const MappedTensor& tensor) {
-    Weights::Entry& entry = weights_.entries_[tensor.name];
-    entry.layer.name = component_.name + "/" + tensor.name;
+    Linear& layer = weights_.tensors_[tensor.name];
+    layer.name = component_.name + "/" + tensor.name;
     if (const BakedTensor* baked = find_baked(tensor)) {
-      take_baked(*baked, entry.layer);
+      take_baked(*baked, layer);
       return;
     }
-    attach_loras(tensor, entry.layer);
+    attach_loras(tensor, layer);
     const LogicalTensor& source = component_.tensors[tensor.pieces.front().source];
     if (const auto format = wanted_format(tensor, source); format && !source.format) {
-      quantize(tensor, *format, entry.layer);
+      quantize(tensor, *format, layer);
     } else if (is_whole(tensor, source) && source.format) {
-      map_packed(source, entry.layer);
+      map_packed(source, layer);
     } else if (is_whole(tensor, source) && mlx_dtype(source.spec.dtype)) {
-      entry.layer.weight = map(source.file, source.offset, {source.spec.dtype, tensor.shape});
+      layer.weight = map(source.file, source.offset, {source.spec.dtype, tensor.shape});
     } else {
-      entry.layer.weight = gather(tensor, source.spec.dtype);
+      layer.weight = gather(tensor, source.spec.dtype);
     }
   }
 
@@ -212,10 +212,8 @@ class Loader {
     const auto part = [&](const safetensors::StoredTensor& stored) {
       return map(stored.file, stored.info.offset, stored.info.spec);
     };
-    const TensorSpec packed{
-        Dtype::u32,
-        {source.spec.rows(), source.format->packed_columns(source.spec.row_elements())}};
-    layer.weight = map(source.file, source.offset, packed);
+    layer.weight =
+        map(source.file, source.offset, packed_specs(*source.format, source.spec).weight);
     layer.scales = part(*source.scales);
     if (source.biases != nullptr) layer.biases = part(*source.biases);
   }
@@ -251,37 +249,33 @@ class Loader {
 
   void quantize(const MappedTensor& tensor, const QuantFormat& format, Linear& layer) {
     const TensorSpec matrix{tensor.dtype, tensor.shape};
-    const uint64_t columns = matrix.row_elements();
-    const Dtype scale_dtype = format.has_biases() ? tensor.dtype : Dtype::u8;
-    const TensorSpec packed{Dtype::u32, {matrix.rows(), format.packed_columns(columns)}};
-    const TensorSpec groups{scale_dtype, {matrix.rows(), format.groups(columns)}};
-    Buffer weight(packed.bytes());
-    Buffer scales(groups.bytes());
-    Buffer biases(format.has_biases() ? groups.bytes() : 0);
+    const PackedSpecs specs = packed_specs(format, matrix);
+    Buffer weight(specs.weight.bytes());
+    Buffer scales(specs.scales.bytes());
+    Buffer biases(specs.biases ? specs.biases->bytes() : 0);
     each_block(
         tensor,
         [&](std::span<const float> rows, uint64_t first, uint64_t) {
-          const uint64_t count = rows.size() / columns;
-          const auto part = [&](Buffer& buffer, const TensorSpec& spec) {
-            const uint64_t row_bytes = spec.row_elements() * dtype_bytes(spec.dtype);
-            return buffer.bytes().empty()
-                       ? std::span<std::byte>()
-                       : buffer.bytes().subspan(first * row_bytes, count * row_bytes);
+          const uint64_t count = rows.size() / matrix.row_elements();
+          const auto part = [&](Buffer& buffer) {
+            const uint64_t row_bytes = buffer.bytes().size() / matrix.rows();
+            return buffer.bytes().subspan(first * row_bytes, count * row_bytes);
           };
           kernels::quantize(
               format,
               rows,
               tensor.dtype,
               kernels::Rounding::exact_scales,
-              {part(weight, packed), part(scales, groups), part(biases, groups)});
+              {part(weight), part(scales), part(biases)});
         },
         tensor.dtype);
+    const auto array = [](Buffer& buffer, const TensorSpec& spec) {
+      return buffer.array(mlx_shape(spec.shape), mlx_dtype(spec.dtype).value());
+    };
     layer.format = format;
-    layer.weight = weight.array(mlx_shape(packed.shape), mx::uint32);
-    layer.scales = scales.array(mlx_shape(groups.shape), *mlx_dtype(scale_dtype));
-    if (format.has_biases()) {
-      layer.biases = biases.array(mlx_shape(groups.shape), *mlx_dtype(scale_dtype));
-    }
+    layer.weight = array(weight, specs.weight);
+    layer.scales = array(scales, specs.scales);
+    if (specs.biases) layer.biases = array(biases, *specs.biases);
   }
 
   static constexpr uint64_t kBlockElements = 1 << 20;
@@ -295,27 +289,27 @@ class Loader {
 };
 
 bool Weights::has(std::string_view tensor) const {
-  return entries_.contains(tensor);
+  return tensors_.contains(tensor);
 }
 
-const Weights::Entry& Weights::find(std::string_view name) const {
-  const auto found = entries_.find(name);
-  if (found == entries_.end()) fail("{}: has no tensor '{}'", component_, name);
+const Linear& Weights::find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) fail("{}: has no tensor '{}'", component_, name);
   return found->second;
 }
 
 const mx::array& Weights::tensor(std::string_view name) const {
-  return find(name).layer.weight;
+  return find(name).weight;
 }
 
 Linear Weights::linear(std::string_view module) const {
-  Linear layer = find(fmt::format("{}.weight", module)).layer;
+  Linear layer = find(fmt::format("{}.weight", module));
   if (const std::string bias = fmt::format("{}.bias", module); has(bias)) layer.bias = tensor(bias);
   return layer;
 }
 
 Embedding Weights::embedding(std::string_view module) const {
-  return {find(fmt::format("{}.weight", module)).layer};
+  return {find(fmt::format("{}.weight", module))};
 }
 
 Norm Weights::norm(std::string_view module) const {
@@ -332,8 +326,8 @@ Conv Weights::conv(std::string_view module) const {
 
 int Weights::blocks(std::string_view prefix) const {
   int count = 0;
-  for (auto it = entries_.lower_bound(prefix);
-       it != entries_.end() && it->first.starts_with(prefix);
+  for (auto it = tensors_.lower_bound(prefix);
+       it != tensors_.end() && it->first.starts_with(prefix);
        ++it) {
     count = std::max(count, std::atoi(it->first.c_str() + prefix.size()) + 1);
   }
@@ -342,10 +336,10 @@ int Weights::blocks(std::string_view prefix) const {
 
 uint64_t Weights::bytes() const {
   uint64_t sum = 0;
-  for (const auto& [name, entry] : entries_) {
-    sum += entry.layer.weight.nbytes();
-    if (entry.layer.scales) sum += entry.layer.scales->nbytes();
-    if (entry.layer.biases) sum += entry.layer.biases->nbytes();
+  for (const auto& [name, layer] : tensors_) {
+    sum += layer.weight.nbytes();
+    if (layer.scales) sum += layer.scales->nbytes();
+    if (layer.biases) sum += layer.biases->nbytes();
   }
   return sum;
 }

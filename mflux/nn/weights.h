@@ -64,14 +64,11 @@ class Weights {
 
  private:
   friend class Loader;
-  struct Entry {
-    Linear layer = {};  // `bias` is an entry of its own
-  };
-  const Entry& find(std::string_view name) const;
+  const Linear& find(std::string_view name) const;
 
   std::string component_ = {};
   std::string config_ = {};
-  std::map<std::string, Entry, std::less<>> entries_ = {};  // by tensor
+  std::map<std::string, Linear, std::less<>> tensors_ = {};  // by name, a bias one of its own
 };
 
 // Throws Error for a tensor that is missing, unknown, misshapen, or not finite after a LoRA.
