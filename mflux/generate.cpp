@@ -68,6 +68,7 @@ class Generator {
     for (const std::string& note : loras_.loaded.notes) tell(events_.note, note);
     tell(events_.plan, plan_);
     describe_plan();
+    bake_in_memory(model_, loras_, events_.stop);
     const std::optional<mx::array> begin = encode_image();
     const Condition condition = pipeline_->condition(request());
     for (const std::string& note : condition.notes) tell(events_.note, note);

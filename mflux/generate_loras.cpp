@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "mflux/base/error.h"
-#include "mflux/plan.h"
 #include "mflux/stream.h"
 
 namespace mflux {
@@ -39,28 +38,8 @@ class MemorySink : public Sink {
   std::map<const PlannedPart*, std::vector<std::byte>> parts_ = {};
 };
 
-void bake_in_memory(const Checkpoint& model, const Plan& plan, RuntimeLoras& loras) {
-  MemorySink sink;
-  const auto each_part = [](const PlannedTensor& tensor, const auto& use) {
-    use(tensor.weight);
-    if (tensor.scales) use(*tensor.scales);
-    if (tensor.biases) use(*tensor.biases);
-  };
-  const auto wanted = [](const PlannedTensor& tensor) {
-    return tensor.baked() && !runs_beside(tensor);
-  };
-  for (const PlannedTensor& tensor : plan.tensors) {
-    if (wanted(tensor)) each_part(tensor, [&](const PlannedPart& part) { sink.expect(part); });
-  }
-  stream(model, plan, {.only = wanted, .hash_inputs = false}, sink);
-  for (const PlannedTensor& tensor : plan.tensors) {
-    if (!wanted(tensor)) continue;
-    const std::string& component = model.components[tensor.component].name;
-    nn::BakedTensor baked{.format = tensor.format, .weight = sink.take(tensor.weight)};
-    if (tensor.scales) baked.scales = sink.take(*tensor.scales);
-    if (tensor.biases) baked.biases = sink.take(*tensor.biases);
-    loras.changes.baked.emplace(component + "/" + tensor.mapped.name, std::move(baked));
-  }
+bool baked_in_memory(const PlannedTensor& tensor) {
+  return tensor.baked() && !runs_beside(tensor);
 }
 
 }  // namespace
@@ -71,13 +50,29 @@ RuntimeLoras load_runtime_loras(const Checkpoint& model, const GenerateOptions& 
   const SaveOptions save{
       .model = options.model, .bits = options.bits, .mode = options.mode, .loras = options.loras};
   loras.loaded = load_loras(model, save);
-  const Plan plan = make_plan(model, loras.loaded, save);
-  const bool any_baked = std::ranges::any_of(plan.tensors, [](const PlannedTensor& tensor) {
-    return tensor.baked() && !runs_beside(tensor);
-  });
-  if (any_baked) bake_in_memory(model, plan, loras);
-  loras.changes.beside = plan.contributions;
+  loras.plan = make_plan(model, loras.loaded, save);
+  loras.changes.beside = loras.plan->contributions;
   return loras;
+}
+
+void bake_in_memory(const Checkpoint& model, RuntimeLoras& loras, const std::atomic<bool>* stop) {
+  if (!loras.plan || std::ranges::none_of(loras.plan->tensors, baked_in_memory)) return;
+  MemorySink sink;
+  for (const PlannedTensor& tensor : loras.plan->tensors) {
+    if (!baked_in_memory(tensor)) continue;
+    sink.expect(tensor.weight);
+    if (tensor.scales) sink.expect(*tensor.scales);
+    if (tensor.biases) sink.expect(*tensor.biases);
+  }
+  stream(model, *loras.plan, {.stop = stop, .only = baked_in_memory, .hash_inputs = false}, sink);
+  for (const PlannedTensor& tensor : loras.plan->tensors) {
+    if (!baked_in_memory(tensor)) continue;
+    const std::string& component = model.components[tensor.component].name;
+    nn::BakedTensor baked{.format = tensor.format, .weight = sink.take(tensor.weight)};
+    if (tensor.scales) baked.scales = sink.take(*tensor.scales);
+    if (tensor.biases) baked.biases = sink.take(*tensor.biases);
+    loras.changes.baked.emplace(component + "/" + tensor.mapped.name, std::move(baked));
+  }
 }
 
 }  // namespace mflux

@@ -73,6 +73,10 @@ def draw(program, tmp_path):
     return run
 
 
+def mflux_picture(folder, **more):
+    return mflux_pictures.picture(folder, PROMPT, seed=SEED, steps=STEPS, height=HEIGHT, width=WIDTH, **more)
+
+
 def negative(family: str) -> list[str]:
     return ["--negative-prompt", NEGATIVE] if family == "qwen" else []
 
@@ -81,15 +85,7 @@ def negative(family: str) -> list[str]:
 def test_the_picture_is_that_of_mflux(vivid, draw, figure, family):
     folder = vivid(family)
     made = draw(folder, *negative(family))
-    theirs = mflux_pictures.picture(
-        folder,
-        PROMPT,
-        seed=SEED,
-        steps=STEPS,
-        height=HEIGHT,
-        width=WIDTH,
-        negative=NEGATIVE if family == "qwen" else None,
-    )
+    theirs = mflux_picture(folder, negative=NEGATIVE if family == "qwen" else None)
     other = draw(folder, *negative(family), name="other.png", prompt="two blue houses")
     found, apart = psnr(made, theirs), psnr(made, other)
     figure(f"{family}: PSNR to Python mflux's picture {found:.1f} dB (another prompt: {apart:.1f} dB)")
@@ -145,16 +141,7 @@ def test_an_init_image_is_used_as_mflux_uses_it(vivid, draw, figure, tmp_path, f
     begin = tmp_path / "begin.png"
     ramp = np.linspace(0, 255, 90 * 70 * 3).reshape(70, 90, 3).astype(np.uint8)
     Image.fromarray(ramp).save(begin)
-    theirs = mflux_pictures.picture(
-        folder,
-        PROMPT,
-        seed=SEED,
-        steps=STEPS,
-        height=HEIGHT,
-        width=WIDTH,
-        image_path=str(begin),
-        image_strength=0.5,
-    )
+    theirs = mflux_picture(folder, image_path=str(begin), image_strength=0.5)
     found = psnr(draw(folder, "--image", begin, "0.5"), theirs)
     figure(f"{family}: PSNR to Python mflux's picture from an init image {found:.1f} dB")
     assert found >= LIMIT
@@ -177,6 +164,27 @@ def test_a_baked_lora_gives_the_picture_of_the_lora_at_run_time(vivid, sources, 
     assert results[0] >= LIMIT
     assert results[1] > apart + 3
     assert apart < LIMIT  # the LoRA matters
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_a_change_that_is_no_pair_is_baked_in_memory(vivid, program, draw, tmp_path, bits):
+    base = vivid("flux")
+    if bits:
+        base = program.save(base, tmp_path / "base", "--quantize", bits)
+    generator = torch.Generator().manual_seed(3)
+    changes = {}
+    for name, value in checkpoints.load_component(vivid("flux"), "transformer").items():
+        if name.startswith("single_transformer_blocks.") and value.dtype == torch.bfloat16:
+            module, kind = name.rsplit(".", 1)
+            scale = 0.3 * float(value.float().std() if value.numel() > 1 else 1)
+            key = f"transformer.{module}.{'diff' if kind == 'weight' else 'diff_b'}"
+            changes[key] = torch.empty(value.shape).normal_(0, scale, generator=generator)
+    lora = tmp_path / "diff.safetensors"
+    save_file(changes, lora)
+    baked = program.save(base, tmp_path / "baked", "--lora", lora)
+    at_run_time = draw(base, "--lora", lora, name="run.png")
+    assert np.array_equal(pixels(draw(baked, name="baked.png")), pixels(at_run_time))
+    assert psnr(draw(base, name="plain.png"), at_run_time) < LIMIT
 
 
 @pytest.mark.parametrize("family", ["flux", "qwen"])
