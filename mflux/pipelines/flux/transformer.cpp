@@ -109,7 +109,7 @@ mx::array run(
   const mx::array normed = nn::modulated_layer_norm(x, modulation[1], modulation[0], kEps);
   const mx::array attended = attend(project(block.attention, normed, heads), rotation);
   const mx::array inner = nn::gelu_tanh(nn::linear(normed, block.feed_forward));
-  const mx::array y = nn::linear(mx::concatenate({attended, inner}, -1), block.out);
+  const mx::array y = nn::linear(nn::join_channels({attended, inner}), block.out);
   return nn::gated_add(x, modulation[2], y);
 }
 
