@@ -12,9 +12,9 @@
 
 #include "mflux/compare.h"
 #include "mflux/inspect.h"
-#include "mflux/verify.h"
 #include "tests/folders.h"
 #include "tests/tiny_save.h"
+#include "tests/verifies.h"
 
 namespace mflux {
 namespace {
@@ -48,14 +48,6 @@ struct PackedBase : TinySave {
   }
 };
 
-bool verifies(const SaveOptions& options) {
-  const VerifyReport report =
-      verify({.folder = options.output, .base = options.model, .loras = options.loras});
-  for (const Check& check : report.checks)
-    CHECK_MESSAGE(check.passed, (check.name + ": " + check.detail));
-  return report.passed();
-}
-
 TEST_CASE("a LoRA baked onto a 4-bit folder survives at the same bits and size") {
   const PackedBase tiny;
   SaveOptions options = tiny.on_packed();
@@ -71,7 +63,7 @@ TEST_CASE("a LoRA baked onto a 4-bit folder survives at the same bits and size")
     CHECK(tensor["raised_from_bits"].is_null());
   }
   CHECK(receipt["components"] == tiny.receipt("packed")["components"]);
-  CHECK(verifies(options));
+  CHECK(testing::verifies(options));
 
   options.output = tiny.folder / "nearest";
   options.rounding = BakeRounding::nearest;
@@ -79,7 +71,7 @@ TEST_CASE("a LoRA baked onto a 4-bit folder survives at the same bits and size")
   CHECK(lost.receipt.loras.at(0).kept < 0.5);
   CHECK(lost.output_bytes == kept.output_bytes);
   CHECK(tiny.receipt("nearest")["baked"][0]["rounding"] == "nearest");
-  CHECK(verifies(options));
+  CHECK(testing::verifies(options));
 }
 
 TEST_CASE("what no LoRA touches of a packed folder stays as it is") {
@@ -107,7 +99,7 @@ TEST_CASE("the fp formats keep a LoRA as well") {
     options.overwrite = true;
     options.model = tiny.path("fp");
     CHECK(save(options).receipt.loras.at(0).kept > 0.95);
-    CHECK(verifies(options));
+    CHECK(testing::verifies(options));
   }
 }
 
@@ -121,7 +113,7 @@ TEST_CASE("--rounding delta keeps what a full-precision base would lose, and is 
   options.rounding = BakeRounding::delta;
   const SaveReport report = save(options);
   CHECK(report.receipt.loras.at(0).kept == doctest::Approx(1).epsilon(0.01));
-  CHECK(verifies(options));
+  CHECK(testing::verifies(options));
 }
 
 TEST_CASE("--escalate raises the bits of layers that lose a LoRA until enough survives") {
@@ -147,7 +139,7 @@ TEST_CASE("--escalate raises the bits of layers that lose a LoRA until enough su
   CHECK(std::any_of(report.warnings.begin(), report.warnings.end(), [](const std::string& note) {
     return contains(note, "--escalate: layers raised");
   }));
-  CHECK(verifies(options));
+  CHECK(testing::verifies(options));
   // Every reader takes the bits of each layer from its shapes.
   const CompareReport difference = compare(tiny.folder / "packed", options.output);
   CHECK(difference.only_a.empty());

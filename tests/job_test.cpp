@@ -10,9 +10,9 @@
 #include <doctest/doctest.h>
 
 #include "mflux/base/error.h"
-#include "mflux/verify.h"
 #include "tests/folders.h"
 #include "tests/tiny_save.h"
+#include "tests/verifies.h"
 
 namespace mflux {
 namespace {
@@ -52,14 +52,6 @@ struct Variants : TinySave {
   std::vector<SaveOptions> options_ = {};
 };
 
-bool verifies(const SaveOptions& options) {
-  const VerifyReport report =
-      verify({.folder = options.output, .base = options.model, .loras = options.loras});
-  for (const Check& check : report.checks)
-    CHECK_MESSAGE(check.passed, (check.name + ": " + check.detail));
-  return report.passed();
-}
-
 TEST_CASE("outputs of a job that shares nothing have the bytes of saves of their own") {
   const Variants tiny;
   const JobReport report = save_job(tiny.job(false));
@@ -83,7 +75,7 @@ TEST_CASE("outputs of a job that shares verify on their own, and hold what saves
   for (SaveOptions alone : tiny.options_) {
     const fs::path together = alone.output;
     CAPTURE(together);
-    CHECK(verifies(alone));
+    CHECK(testing::verifies(alone));
     alone.output = tiny.folder / "alone";
     alone.overwrite = true;
     save(alone);
@@ -218,7 +210,7 @@ TEST_CASE("a job that ended between its last steps is found to be done") {
   REQUIRE(report.outputs.size() == tiny.options_.size());
   CHECK(report.outputs[0].receipt.loras.size() == 1);
   CHECK_FALSE(fs::exists(journal));
-  for (const SaveOptions& options : tiny.options_) CHECK(verifies(options));
+  for (const SaveOptions& options : tiny.options_) CHECK(testing::verifies(options));
 }
 
 }  // namespace
