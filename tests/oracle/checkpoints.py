@@ -289,8 +289,8 @@ def qwen_text_encoder(folder: pathlib.Path, width: int, seed: int, scale: float)
             hidden_size=width,
             intermediate_size=256,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=width // 32,
+            num_key_value_heads=width // 64,
             max_position_embeddings=512,
             rms_norm_eps=1e-6,  # the published model's, which Python's mflux has built in
             rope_parameters={"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1000000.0},
