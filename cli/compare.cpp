@@ -81,8 +81,10 @@ int run(const CompareArguments& arguments) {
 
 Command add_compare(CLI::App& app, const Program&) {
   auto arguments = std::make_shared<CompareArguments>();
-  app.add_option("a", arguments->a, "A model: folder, file or name")->required();
-  app.add_option("b", arguments->b, "Another")->required();
+  app.add_option("a", arguments->a, "A model: folder, file or name")
+      ->required()
+      ->type_name("MODEL");
+  app.add_option("b", arguments->b, "Another")->required()->type_name("MODEL");
   app.add_flag("--all", arguments->all, "List equal tensors too");
   app.add_flag("--json", arguments->console.json, "One JSON object a line");
   return [arguments] { return run(*arguments); };

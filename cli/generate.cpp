@@ -58,67 +58,108 @@ struct GenerateArguments {
   ConsoleOptions console = {};
 };
 
-void add_picture_options(CLI::App& app, GenerateArguments& a) {
-  app.add_option("--prompt", a.options.prompt, "What to draw; without it, standard input is read");
+void add_prompt_options(CLI::App& app, GenerateArguments& a) {
+  app.option_defaults()->group("Picture");
+  app.add_option("--prompt", a.options.prompt, "What to draw; without it, standard input is read")
+      ->type_name("TEXT");
   app.add_option(
-      "--prompt-file", a.prompt_file, "A file that holds the prompt; - is standard input");
-  app.add_option("--negative-prompt", a.options.negative_prompt, "What not to draw (Qwen-Image)");
+         "--prompt-file", a.prompt_file, "A file that holds the prompt; - is standard input")
+      ->type_name("FILE");
+  app.add_option("--negative-prompt", a.options.negative_prompt, "What not to draw (Qwen-Image)")
+      ->type_name("TEXT");
   app.add_option("--seed", a.options.seeds, "Number(s) the noise is made from; a picture each")
+      ->type_name("NUMBER")
       ->take_all();
-  app.add_option("--auto-seeds", a.auto_seeds, "Make this many pictures of random seeds");
-  app.add_option("--height", a.height, "Pixels, a multiple of 16 (default 1024, or the image's)");
-  app.add_option("--width", a.width, "Pixels, a multiple of 16 (default 1024, or the image's)");
-  app.add_option("--steps", a.steps, "Steps (default: the model's)");
+  app.add_option("--auto-seeds", a.auto_seeds, "Make this many pictures of random seeds")
+      ->type_name("COUNT");
+  app.add_option("--height", a.height, "A multiple of 16 (default 1024, or the image's)")
+      ->type_name("PIXELS");
+  app.add_option("--width", a.width, "A multiple of 16 (default 1024, or the image's)")
+      ->type_name("PIXELS");
+  app.add_option("--steps", a.steps, "Steps (default: the model's)")->type_name("COUNT");
   app.add_option(
-      "--guidance", a.guidance, "How strictly to follow the prompt (default: the model's)");
-  app.add_option("--scheduler", a.options.scheduler, "linear (euler), heun or dpm++2m")
+         "--guidance", a.guidance, "How strictly to follow the prompt (default: the model's)")
+      ->type_name("NUMBER");
+  app.add_option("--scheduler", a.options.scheduler, "Solver; linear is euler")
+      ->type_name("linear|heun|dpm++2m")
       ->capture_default_str();
+}
+
+void add_picture_options(CLI::App& app, GenerateArguments& a) {
+  app.option_defaults()->group("From pictures");
   app.add_option(
          "--image,--image-path",
          a.image,
          "Begin with this picture; a number after it is its strength. A model that edits looks at "
          "it")
+      ->type_name("PICTURE [STRENGTH]")
       ->expected(1, 2);
   app.add_option(
          "--image-strength",
          a.options.image_strength,
          "How much of it stays: 0.4 a little, 0.9 most")
+      ->type_name("STRENGTH")
       ->capture_default_str();
   app.add_option(
          "--reference,--image-paths",
          a.options.references,
          "Picture(s) that Kontext, Fill or Qwen-Image-Edit look at")
+      ->type_name("PICTURE")
       ->take_all();
-  app.add_option("--mask,--masked-image-path", a.options.mask, "Fill: white where to paint");
+  app.add_option("--mask,--masked-image-path", a.options.mask, "Fill: white where to paint")
+      ->type_name("PICTURE");
 }
 
-void add_options(CLI::App& app, GenerateArguments& a, const Program& program) {
-  auto* model = app.add_option(
-      "-m,--model", a.options.model, "Folder or name of the model, quantized or not");
+void add_output_options(CLI::App& app, GenerateArguments& a) {
+  app.option_defaults()->group("Output");
+  app.add_option(
+         "--output", a.output, "PNG to write; {seed} is replaced; a taken name gets a number")
+      ->type_name("FILE.png")
+      ->capture_default_str();
+  app.add_option(
+         "--stepwise,--stepwise-image-output-dir",
+         a.stepwise,
+         "Folder for the picture after each step")
+      ->type_name("FOLDER");
+  app.add_flag("--metadata", a.metadata, "Write the recipe as JSON beside the picture too");
+  app.add_option(
+         "-C,--config-from-metadata",
+         a.replay,
+         "A PNG of this program: make it again; other options change the recipe")
+      ->type_name("FILE.png");
+}
+
+void add_model_options(CLI::App& app, GenerateArguments& a, const Program& program) {
+  app.option_defaults()->group("Model");
+  auto* model =
+      app.add_option("-m,--model", a.options.model, "Folder or name of the model, quantized or not")
+          ->type_name("MODEL");
   if (program.required_family) {
     a.options.model = "qwen-image";
     model->capture_default_str();
   }
-  app.add_option("--base-model", a.base_model, "Family, where the files cannot tell");
-  app.add_option("-q,--quantize", a.bits, "Pack a full-precision model in so many bits on loading");
-  app.add_option("--q-mode", a.mode, "affine, mxfp4, mxfp8 or nvfp4")->capture_default_str();
-  add_lora_options(app, a.loras);
-  add_picture_options(app, a);
-  app.add_option(
-         "--output", a.output, "PNG to write; {seed} is replaced; a taken name gets a number")
+  app.add_option("--base-model", a.base_model, "Family, where the files cannot tell")
+      ->type_name("FAMILY");
+  app.add_option("-q,--quantize", a.bits, "Pack a full-precision model in so many bits on loading")
+      ->type_name("2|3|4|5|6|8");
+  app.add_option("--q-mode", a.mode, "Kind of packed weight")
+      ->type_name("affine|mxfp4|mxfp8|nvfp4")
       ->capture_default_str();
-  app.add_option(
-      "--stepwise,--stepwise-image-output-dir",
-      a.stepwise,
-      "Folder for the picture after each step");
-  app.add_flag("--metadata", a.metadata, "Write the recipe as JSON beside the picture too");
-  app.add_option(
-      "-C,--config-from-metadata",
-      a.replay,
-      "A PNG of this program: make it again; other options change the recipe");
+  app.option_defaults()->group("LoRA");
+  add_lora_options(app, a.loras);
+}
+
+void add_options(CLI::App& app, GenerateArguments& a, const Program& program) {
+  add_model_options(app, a, program);
+  add_prompt_options(app, a);
+  add_picture_options(app, a);
+  add_output_options(app, a);
+  app.option_defaults()->group("Options");
   app.add_flag("--low-ram", a.options.low_memory, "Less memory, a little slower");
   app.add_flag("--vae-tiling", a.vae_tiling, "Decode in tiles, which needs less memory");
-  app.add_option("--vae-tile-size", a.tile, "Pixels, a multiple of 16")->capture_default_str();
+  app.add_option("--vae-tile-size", a.tile, "A multiple of 16")
+      ->type_name("PIXELS")
+      ->capture_default_str();
   app.add_flag("--dry-run", a.dry_run, "Say what would be done and how much memory it takes");
   app.add_flag("--json", a.console.json, "One JSON object a line");
   app.add_flag("-v,--verbose", a.console.verbose, "Every line of the log");

@@ -86,25 +86,29 @@ int run(const InspectArguments& arguments) {
 
 Command add_inspect(CLI::App& app, const Program&) {
   auto arguments = std::make_shared<InspectArguments>();
-  app.add_option("path", arguments->options.path, "Folder, .safetensors file or name")->required();
+  app.add_option("path", arguments->options.path, "Folder, .safetensors file or name")
+      ->required()
+      ->type_name("MODEL");
   app.add_option(
-      "--model",
-      arguments->model,
-      "For a LoRA: the model on which it is tried, and its share kept at 16, 8, 6 and 4 bits "
-      "measured");
-  app.add_option("--base-model", arguments->base_model, "Family, where the files cannot tell");
+         "--model",
+         arguments->model,
+         "For a LoRA: the model on which it is tried, and its share kept at 16, 8, 6 and 4 bits "
+         "measured")
+      ->type_name("MODEL");
+  app.add_option("--base-model", arguments->base_model, "Family, where the files cannot tell")
+      ->type_name("FAMILY");
   app.add_option(
          "--lora-scale", arguments->options.scale, "Scale with which a LoRA is tried or converted")
+      ->type_name("SCALE")
       ->capture_default_str();
   app.add_option(
-      "--lora-block-scales",
-      arguments->options.block_scales,
-      "Factors for parts of it, as for mflux save");
+         "--lora-block-scales",
+         arguments->options.block_scales,
+         "Factors for parts of it, as for mflux save")
+      ->type_name("PARTS");
   app.add_option(
-         "--convert",
-         arguments->convert,
-         "Rewrite a LoRA in another dialect: diffusers, kohya or comfyui, and the file to write")
-      ->type_name("DIALECT OUT");
+         "--convert", arguments->convert, "Rewrite a LoRA in another dialect, into this file")
+      ->type_name("diffusers|kohya|comfyui FILE.safetensors");
   app.add_flag("--overwrite", arguments->overwrite, "With --convert: replace the file");
   app.add_flag("--tensors", arguments->tensors, "List every tensor");
   app.add_flag("--json", arguments->console.json, "One JSON object a line");

@@ -41,18 +41,21 @@ void add_lora_options(CLI::App& app, LoraArguments& arguments) {
          "--lora,--lora-paths",
          arguments.paths,
          "LoRA files to merge, in order; a number after a file is its scale")
+      ->type_name("LORA [SCALE]")
       ->take_all();
   app.add_option(
          "--lora-scale,--lora-scales", arguments.scales, "Scale of each LoRA (default 1.0 each)")
+      ->type_name("SCALE")
       ->take_all();
   app.add_option(
          "--lora-block-scales",
          arguments.block_scales,
          "Factors for parts of each LoRA, on top of its scale, one argument per LoRA: "
          "PART=SCALE,... where PART is a list of blocks (double:0-5, single, "
-         "transformer_blocks:*), "
-         "a component (text_encoder), a layer outside the blocks (proj_out) or * for all; the last "
+         "transformer_blocks:*), a component (text_encoder), a layer outside the blocks (proj_out) "
+         "or * for all; the last "
          "that fits counts")
+      ->type_name("PARTS")
       ->take_all();
 }
 

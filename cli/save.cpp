@@ -40,50 +40,71 @@ struct SaveArguments {
   ConsoleOptions console = {};
 };
 
-void add_options(CLI::App& app, SaveArguments& a) {
-  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model");
-  app.add_option(
-      "--base-model",
-      a.base_model,
-      "Family, where the files cannot tell: dev, schnell, qwen-image, ...");
-  app.add_option(
-      "--job",
-      a.job,
-      "TOML file with several outputs, saved in one pass over the model; docs/jobs.md");
-  app.add_option("--path", a.options.output, "Folder to write");
+void add_model_options(CLI::App& app, SaveArguments& a) {
+  app.option_defaults()->group("Model");
+  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")
+      ->type_name("MODEL");
+  app.add_option("--base-model", a.base_model, "Family, where the files cannot tell")
+      ->type_name("FAMILY");
+  app.add_option("--path", a.options.output, "Folder to write")->type_name("FOLDER");
   app.add_flag(
       "--overwrite", a.options.overwrite, "Replace the folder, once the new one is complete");
-  app.add_option("-q,--quantize", a.bits, "Bits of a packed weight: 2, 3, 4, 5, 6 or 8");
-  app.add_option("--q-mode", a.mode, "affine, mxfp4, mxfp8 or nvfp4")->capture_default_str();
-  app.add_option("--q-group-size", a.group_size, "Weights per scale: 32, 64 or 128");
+  app.add_option(
+         "--job",
+         a.job,
+         "TOML file with several outputs, saved in one pass over the model; docs/jobs.md")
+      ->type_name("FILE.toml");
+  app.add_option("--layout", a.layout, "Whose names and files: of mflux, diffusers or ComfyUI")
+      ->type_name("mflux|diffusers|comfyui")
+      ->capture_default_str();
+}
+
+void add_quantization_options(CLI::App& app, SaveArguments& a) {
+  app.option_defaults()->group("Quantization");
+  app.add_option("-q,--quantize", a.bits, "Bits of a packed weight")->type_name("2|3|4|5|6|8");
+  app.add_option("--q-mode", a.mode, "Kind of packed weight")
+      ->type_name("affine|mxfp4|mxfp8|nvfp4")
+      ->capture_default_str();
+  app.add_option("--q-group-size", a.group_size, "Weights per scale (default: the mode's)")
+      ->type_name("16|32|64|128");
   app.add_flag(
       "--quantize-at-load",
       a.options.quantize_at_load,
       "Keep full precision on disk and only record the level");
-  add_lora_options(app, a.loras);
-  app.add_option(
-         "--on-lora-failure", a.on_lora_failure, "error, skip-layer, skip-lora or full-precision")
-      ->capture_default_str();
-  app.add_option(
-      "--min-kept",
-      a.min_kept,
-      "Refuse a bake of which less than this share survives rounding (0..1)");
   app.add_option(
          "--rounding",
          a.rounding,
-         "Codes of a baked weight: nearest, delta (keeps the LoRA, with some noise), or auto: "
-         "delta "
-         "where the model is already quantized")
+         "Codes of a baked weight: the nearest, or moved so that the LoRA survives, with some "
+         "noise (delta); auto: delta where the model is already quantized")
+      ->type_name("auto|nearest|delta")
       ->capture_default_str();
+  app.add_option(
+         "--min-kept",
+         a.min_kept,
+         "Refuse a bake of which less than this share survives rounding (0..1)")
+      ->type_name("SHARE");
   app.add_flag(
       "--escalate",
       a.options.escalate,
       "More bits (up to 8) for layers in which less than --min-kept, or 0.9, of a LoRA survives; "
       "measured before anything is written");
-  app.add_option("--layout", a.layout, "mflux, diffusers or comfyui")->capture_default_str();
-  app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")
+}
+
+void add_options(CLI::App& app, SaveArguments& a) {
+  add_model_options(app, a);
+  app.option_defaults()->group("LoRA");
+  add_lora_options(app, a.loras);
+  app.add_option("--on-lora-failure", a.on_lora_failure, "What to do if a LoRA does not fit")
+      ->type_name("error|skip-layer|skip-lora|full-precision")
       ->capture_default_str();
-  app.add_option("--max-memory", a.max_memory, "Bound on the working set")->capture_default_str();
+  add_quantization_options(app, a);
+  app.option_defaults()->group("Options");
+  app.add_option("--max-shard-size", a.max_shard_size, "Largest size of a shard")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app.add_option("--max-memory", a.max_memory, "Bound on the working set")
+      ->type_name("SIZE")
+      ->capture_default_str();
   app.add_flag("--sha256", a.options.sha256, "Add sha256 to the receipt");
   app.add_flag("--dry-run", a.dry_run, "Print the plan and write nothing");
   app.add_flag("--json", a.console.json, "One JSON object a line");

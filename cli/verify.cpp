@@ -56,9 +56,12 @@ int run(const VerifyArguments& arguments) {
 
 Command add_verify(CLI::App& app, const Program&) {
   auto arguments = std::make_shared<VerifyArguments>();
-  app.add_option("folder", arguments->folder, "The saved folder")->required();
+  app.add_option("folder", arguments->folder, "The saved folder")->required()->type_name("FOLDER");
   app.add_option(
-      "--base", arguments->base, "The model it was made from: bake again and compare bit for bit");
+         "--base",
+         arguments->base,
+         "The model it was made from: bake again and compare bit for bit")
+      ->type_name("MODEL");
   add_lora_options(app, arguments->loras);
   app.add_flag("--json", arguments->console.json, "One JSON object a line");
   app.add_flag("-v,--verbose", arguments->console.verbose, "Every line of the log");
