@@ -34,5 +34,7 @@ Command add_verify(CLI::App& app, const Program& program);
 Command add_inspect(CLI::App& app, const Program& program);
 Command add_compare(CLI::App& app, const Program& program);
 Command add_generate(CLI::App& app, const Program& program);
+Command add_completion(CLI::App& app, const Program& program);
+Command add_manual(CLI::App& app, const Program& program);
 
 }  // namespace mflux::cli
