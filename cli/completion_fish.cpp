@@ -82,7 +82,7 @@ std::string option_lines(const std::string& condition, const ManualOption& optio
     const std::string number = option.many ? quote("*") : std::to_string(i + 1);
     const std::string further =
         fmt::format("{}; and __mflux_value {} {}", condition, number, fmt::join(option.names, " "));
-    text += begin + quote(further) + words + "\n";
+    text += fmt::format("{}{}{}\n", begin, quote(further), words);
   }
   return text;
 }

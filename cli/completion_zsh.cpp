@@ -95,7 +95,7 @@ std::string specification(const ManualOption& option) {
   for (const std::string& name : option.names) {
     const bool is_long = name.starts_with("--");
     const char* joined = option.values.empty() ? "" : is_long ? "=" : "+";
-    text += "    " + quote(others + name + joined + tail) + " \\\n";
+    text += fmt::format("    {} \\\n", quote(others + name + joined + tail));
   }
   return text;
 }

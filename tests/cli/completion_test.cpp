@@ -14,7 +14,15 @@
 namespace mflux::cli {
 namespace {
 
-using namespace mflux::testing;
+using testing::contains;
+using testing::HelpOption;
+using testing::is_installed;
+using testing::options_of;
+using testing::ProgramRun;
+using testing::run_program;
+using testing::subcommands;
+using testing::TempDir;
+using testing::write_file;
 
 std::string script(const std::string& shell) {
   const ProgramRun run = run_program({"completion", shell});
@@ -74,29 +82,34 @@ std::string between(const std::string& text, const std::string& begin, const std
   return text.substr(from, text.find(end, from) - from);
 }
 
-TEST_CASE("every option that --help lists is in the completion of every shell") {
-  const std::string bash = between(script("bash"), "_mflux_options() {", "\n}\n");
-  const std::string zsh = script("zsh");
-  const std::string fish = script("fish");
-  for (const std::string& command : subcommands()) {
+// The scripts of the three shells, to be searched.
+struct Scripts {
+  std::string bash = between(script("bash"), "_mflux_options() {", "\n}\n");
+  std::string zsh = script("zsh");
+  Words fish = ProgramRun{.out = script("fish")}.lines();
+
+  void check(const std::string& command, const std::string& name, bool flag) const {
     CAPTURE(command);
+    CAPTURE(name);
+    const bool is_long = name.starts_with("--");
     const std::string in_bash = between(bash, "    " + command + ") echo '", "' ;;\n") + " ";
+    CHECK((contains(in_bash, " " + name + " ") || contains(in_bash, "'" + name + " ")));
     const std::string in_zsh = between(zsh, "\n_mflux_" + command + "() {", "\n}\n");
+    CHECK(contains(in_zsh, name + (flag ? "[" : is_long ? "=[" : "+[")));
+    const std::string option = is_long ? " -l " + name.substr(2) : " -s " + name.substr(1);
+    CHECK(std::ranges::count_if(fish, [&](const std::string& line) {
+            return contains(line, "-n '__mflux_command " + command + "' ") &&
+                   contains(line + " ", option + " ");
+          }) == 1);
+  }
+};
+
+TEST_CASE("every option that --help lists is in the completion of every shell") {
+  const Scripts scripts;
+  for (const std::string& command : subcommands()) {
     for (const HelpOption& option : options_of({command})) {
-      const bool flag = option.value.empty();
       for (const std::string& name : option.names) {
-        CAPTURE(name);
-        const bool is_long = name.starts_with("--");
-        CHECK((contains(in_bash, " " + name + " ") || contains(in_bash, "'" + name + " ")));
-        CHECK(contains(in_zsh, name + (flag ? "[" : is_long ? "=[" : "+[")));
-        size_t found = 0;
-        for (const std::string& line : ProgramRun{.out = fish}.lines()) {
-          found += contains(line, "-n '__mflux_command " + command + "' ") &&
-                   contains(
-                       line + " ",
-                       is_long ? " -l " + name.substr(2) + " " : " -s " + name.substr(1) + " ");
-        }
-        CHECK(found == 1);
+        scripts.check(command, name, option.value.empty());
       }
     }
   }

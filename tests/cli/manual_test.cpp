@@ -13,7 +13,19 @@
 namespace mflux::cli {
 namespace {
 
-using namespace mflux::testing;
+using testing::choices;
+using testing::contains;
+using testing::HelpOption;
+using testing::is_installed;
+using testing::options_of;
+using testing::ProgramRun;
+using testing::read_file;
+using testing::run_program;
+using testing::subcommands;
+using testing::TempDir;
+using testing::tiny_flux;
+using testing::write_file;
+using testing::write_zeros;
 
 // The pages, written once into a folder.
 struct Pages {
