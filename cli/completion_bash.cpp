@@ -128,14 +128,12 @@ std::string bash_completion(const Manual& manual) {
   std::string arguments = "\n_mflux_argument() {\n  case $1 in\n";
   std::string options = "\n_mflux_options() {\n  case $1 in\n";
   std::string links;
-  std::string programs = "mflux";
   std::string commands;
   for (const ManualCommand& command : manual.commands) {
     values += value_cases(command);
     arguments += argument_case(command);
     options += fmt::format("    {}) echo '{}' ;;\n", command.name, option_names(command));
     commands += (commands.empty() ? "" : " ") + command.name;
-    for (const std::string& link : command.links) programs += " " + link;
     if (command.links.empty()) continue;
     links += fmt::format("    {}) command={} ;;\n", fmt::join(command.links, " | "), command.name);
   }
@@ -146,7 +144,7 @@ std::string bash_completion(const Manual& manual) {
   options += "  esac\n}\n";
   std::string end(kEnd);
   end.replace(end.find("LINKS"), 5, links);
-  end.replace(end.find("PROGRAMS"), 8, programs);
+  end.replace(end.find("PROGRAMS"), 8, program_names(manual));
   return std::string(kBegin) + values + arguments + options + end;
 }
 

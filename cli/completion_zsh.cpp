@@ -125,14 +125,12 @@ void replace(std::string& text, std::string_view what, const std::string& with) 
 
 std::string zsh_completion(const Manual& manual) {
   std::string script(kBegin);
-  std::string programs = "mflux";
   std::string links;
   std::string commands;
   std::string options;
   for (const ManualCommand& command : manual.commands) {
     script += function(command);
     commands += "        " + quote(escape(command.name) + ":" + command.help) + "\n";
-    for (const std::string& link : command.links) programs += " " + link;
     if (command.links.empty()) continue;
     links +=
         fmt::format("    {}) _mflux_{}; return ;;\n", fmt::join(command.links, "|"), command.name);
@@ -142,7 +140,7 @@ std::string zsh_completion(const Manual& manual) {
   replace(script, "LINKS", links);
   replace(script, "OPTIONS", options);
   replace(script, "COMMANDS", commands);
-  replace(script, "PROGRAMS", programs);
+  replace(script, "PROGRAMS", program_names(manual));
   return script;
 }
 

@@ -65,6 +65,14 @@ Manual read_manual(const CLI::App& program) {
   return manual;
 }
 
+std::string program_names(const Manual& manual) {
+  std::string names = "mflux";
+  for (const ManualCommand& command : manual.commands) {
+    for (const std::string& link : command.links) names += " " + link;
+  }
+  return names;
+}
+
 ValueKind value_kind(std::string_view value) {
   if (value.starts_with('[') && value.ends_with(']')) value = value.substr(1, value.size() - 2);
   if (value.find('|') != value.npos) return {.words = split(value, '|')};

@@ -40,6 +40,9 @@ struct Manual {
 
 Manual read_manual(const CLI::App& program);
 
+// Every name of the program, with spaces between.
+std::string program_names(const Manual& manual);
+
 // What a shell may offer for a value: words, folders, files with one of the endings (none: any).
 struct ValueKind {
   std::vector<std::string> words = {};
