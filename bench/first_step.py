@@ -10,11 +10,11 @@ that of bench/generate.py; its tiny text encoders do not fit mflux's groups of 6
 
 import argparse
 import pathlib
-import re
 import statistics
 import sys
 import tempfile
 
+import generate
 from measure import machine, measure
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -50,9 +50,8 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         out, log = pathlib.Path(folder) / "out.png", pathlib.Path(folder) / "log.txt"
-        make = ["generate", "--prompt", "a red circle", "--seed", "1", "--steps", "1", "--height", "16", "--width", "16", "-v"]
         rows = {
-            "mflux.cpp": [arguments.program, *make, "--model", arguments.model, "--output", out],
+            "mflux.cpp": generate.ours(arguments.program, arguments.model, out, pixels=16, steps=1),
             "Python mflux": [sys.executable, __file__, "--peer", "--model", arguments.model],
         }
         for name, command in rows.items():
@@ -60,8 +59,7 @@ def main() -> None:
             for _ in range(arguments.runs):
                 out.unlink(missing_ok=True)
                 run = measure(command, log)
-                step = re.findall(r"([\d.]+) s/step", log.read_text())
-                runs.append(run.seconds - (float(step[-1]) if command[0] == arguments.program else 0))
+                runs.append(run.seconds - (generate.seconds_per_step(log) if name == "mflux.cpp" else 0))
             print(f"{name:14} {statistics.median(runs):6.2f} s ({min(runs):.2f} to {max(runs):.2f})", flush=True)
 
 

@@ -35,6 +35,10 @@ def ours(program, model, out, pixels: int, steps: int) -> list:
     return [program, "generate", "--model", model, "--prompt", "a red circle", "--seed", "1", *size, "--output", out, "-v"]
 
 
+def seconds_per_step(log: pathlib.Path) -> float:
+    return float(re.findall(r"([\d.]+) s/step", log.read_text())[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="memory-backed folder")
@@ -61,9 +65,8 @@ def main() -> None:
             continue
         out.unlink(missing_ok=True)
         run = measure(command, log)
-        per_step = re.findall(r"([\d.]+) s/step", log.read_text())[-1]
         print(
-            f"{name:28} {float(per_step):7.2f} {run.seconds:8.1f} {run.cpu_seconds:7.1f} "
+            f"{name:28} {seconds_per_step(log):7.2f} {run.seconds:8.1f} {run.cpu_seconds:7.1f} "
             f"{run.peak_rss / 2**20:9.0f} {run.peak_anonymous / 2**20:10.0f}",
             flush=True,
         )
