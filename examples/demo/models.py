@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: MIT
+"""The demo's two models, untrained: the real classes of diffusers and transformers, as small as they go.
+
+Widths are multiples of 64, so that every layer that is quantized in the published models is quantized in these.
+Tokenizers have the published ones' formats and small vocabularies, in which every word of a caption (scenes.py) and of
+Qwen-Image's template is one token; other text falls apart into bytes.
+"""
+
+import io
+import json
+import os
+import pathlib
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import sentencepiece
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
+)
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+import scenes
+
+WIDTH = 128
+HEADS = 2
+ROPE = (8, 28, 28)
+QWEN_MARKS = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
+# Relative distances of the T5 from 8 tokens up are never looked at: its buckets for them are shut. So all padding that is
+# 16 tokens or more behind the caption is encoded alike, and training need not carry 500 tokens of it (train.py).
+T5_REACH = 8
+T5_LAYERS = 2
+SHUT = -100.0
+
+
+def corpus() -> list[str]:
+    return [scene.caption for scene in scenes.training(4000, seed=1)]
+
+
+def write_json(file: pathlib.Path, value) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def byte_pairs(texts: list[str], suffix: str = "") -> tuple[dict[str, int], list[list[str]]]:
+    """A byte-level vocabulary in which every frequent word of the texts is one token."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix) if suffix else models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        min_frequency=50,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+        **({"end_of_word_suffix": suffix} if suffix else {}),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    vocabulary = model["vocab"]
+    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        for token in (byte, byte + suffix):
+            vocabulary.setdefault(token, len(vocabulary))
+    return vocabulary, model["merges"]
+
+
+def write_byte_pairs(folder: pathlib.Path, vocabulary: dict[str, int], merges: list[list[str]]) -> None:
+    write_json(folder / "vocab.json", vocabulary)
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def clip_tokenizer(folder: pathlib.Path) -> int:
+    # CLIP's pre-tokenizer gives words without their space and marks their end instead.
+    words = [word.replace(",", " ,") for word in corpus()]
+    vocabulary, merges = byte_pairs([word for text in words for word in text.split()], "</w>")
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    for token in (start, end):
+        vocabulary[token] = len(vocabulary)
+    write_byte_pairs(folder, vocabulary, merges)
+    flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    named = {key: {"content": value, **flags} for key, value in (("bos_token", start), ("eos_token", end), ("unk_token", end))}
+    write_json(folder / "special_tokens_map.json", named | {"pad_token": end})
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_prefix_space": False,
+            "added_tokens_decoder": {vocabulary[t]: {"content": t, **flags, "special": True} for t in (start, end)},
+            "bos_token": start,
+            "do_lower_case": True,
+            "eos_token": end,
+            "errors": "replace",
+            "model_max_length": 77,
+            "pad_token": end,
+            "tokenizer_class": "CLIPTokenizer",
+            "unk_token": end,
+        },
+    )
+    return len(vocabulary)
+
+
+def t5_tokenizer(folder: pathlib.Path) -> int:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()),
+        model_writer=model,
+        vocab_size=400,
+        model_type="unigram",
+        normalization_rule_name="nmt_nfkc",
+        character_coverage=1.0,
+        required_chars="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'-",
+        byte_fallback=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        num_threads=1,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    named = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    extra = [f"<extra_id_{i}>" for i in range(100)]
+    write_json(folder / "special_tokens_map.json", named | {"additional_special_tokens": extra})
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            **named,
+            "additional_special_tokens": extra,
+            "extra_ids": 100,
+            "model_max_length": 512,
+            "tokenizer_class": "T5Tokenizer",
+        },
+    )
+    return len(T5Tokenizer.from_pretrained(folder))
+
+
+# What diffusers and Python's mflux write around a prompt; they drop its first 34 tokens from the encoder's output.
+TEMPLATE = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
+TEMPLATE_TOKENS = 34
+
+
+def qwen_tokenizer(folder: pathlib.Path) -> int:
+    plain = TEMPLATE
+    for mark in QWEN_MARKS:
+        plain = plain.replace(mark, "")
+    vocabulary, merges = byte_pairs(corpus() + [plain] * 1000)
+    write_byte_pairs(folder, vocabulary, merges)
+    marks = ["<|endoftext|>", *QWEN_MARKS]
+    ids = {token: len(vocabulary) + i for i, token in enumerate(marks)}
+    write_json(folder / "added_tokens.json", ids)
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+    write_json(
+        folder / "special_tokens_map.json",
+        {
+            "additional_special_tokens": QWEN_MARKS,
+            "eos_token": {"content": "<|im_end|>", **flags},
+            "pad_token": {"content": "<|endoftext|>", **flags},
+        },
+    )
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "add_bos_token": False,
+            "add_prefix_space": False,
+            "added_tokens_decoder": {ids[token]: {"content": token, **flags, "special": True} for token in marks},
+            "additional_special_tokens": QWEN_MARKS,
+            "bos_token": None,
+            "clean_up_tokenization_spaces": False,
+            "eos_token": "<|im_end|>",
+            "errors": "replace",
+            "model_max_length": 131072,
+            "pad_token": "<|endoftext|>",
+            "split_special_tokens": False,
+            "tokenizer_class": "Qwen2Tokenizer",
+            "unk_token": None,
+        },
+    )
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder)
+    prefix = tokenizer(TEMPLATE.split("{}")[0]).input_ids
+    assert len(prefix) == TEMPLATE_TOKENS, f"the template has {len(prefix)} tokens"
+    return len(vocabulary) + len(marks)
+
+
+def clip(words: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=words,
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=77,
+            bos_token_id=0,
+            eos_token_id=2,  # as the published CLIP has it: the end is then the highest id
+            pad_token_id=1,
+        )
+    )
+
+
+def t5(words: int) -> T5EncoderModel:
+    model = T5EncoderModel(
+        T5Config(
+            vocab_size=words,
+            d_model=WIDTH,
+            d_kv=2,
+            d_ff=2 * WIDTH,
+            num_layers=T5_LAYERS,
+            num_heads=64,  # as T5-XXL, in which Python's mflux has them built
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            dropout_rate=0.0,
+        )
+    )
+    shut_far_distances(model)
+    return model
+
+
+def shut_far_distances(model: T5EncoderModel) -> None:
+    """To be called after each step of an optimizer."""
+    bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+    half = bias.shape[0] // 2
+    with torch.no_grad():
+        bias[T5_REACH:half] = SHUT
+        bias[half + T5_REACH :] = SHUT
+
+
+def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
+    marks = words - len(QWEN_MARKS)
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(
+            text_config=dict(
+                vocab_size=words,
+                hidden_size=WIDTH,
+                intermediate_size=2 * WIDTH,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=2048,
+                rms_norm_eps=1e-6,
+                rope_parameters={"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1000000.0},
+                tie_word_embeddings=False,
+                bos_token_id=None,
+                eos_token_id=marks + 1,
+                pad_token_id=marks - 1,
+            ),
+            vision_config=dict(
+                depth=1, hidden_size=32, intermediate_size=64, num_heads=2, out_hidden_size=WIDTH, fullatt_block_indexes=[0]
+            ),
+            tie_word_embeddings=False,
+            vision_start_token_id=marks + 2,
+            vision_end_token_id=marks + 3,
+            image_token_id=marks + 4,
+            video_token_id=marks + 4,
+        )
+    )
+
+
+def flux_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(32, 32, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=16,
+        norm_num_groups=4,
+        sample_size=scenes.SIZE,
+        scaling_factor=0.3611,
+        shift_factor=0.1159,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+
+
+def qwen_vae() -> AutoencoderKLQwenImage:
+    return AutoencoderKLQwenImage(base_dim=8, dim_mult=[2, 3, 3, 3])
+
+
+def flux_transformer() -> FluxTransformer2DModel:
+    return FluxTransformer2DModel(
+        in_channels=64,
+        num_layers=1,
+        num_single_layers=3,
+        attention_head_dim=WIDTH // HEADS,
+        num_attention_heads=HEADS,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        guidance_embeds=True,
+        axes_dims_rope=ROPE,
+    )
+
+
+def qwen_transformer() -> QwenImageTransformer2DModel:
+    return QwenImageTransformer2DModel(
+        num_layers=3,
+        attention_head_dim=WIDTH // HEADS,
+        num_attention_heads=HEADS,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=ROPE,
+    )
+
+
+PARTS = {
+    "flux": {
+        "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "text_encoder_2": ("transformers", "T5EncoderModel"),
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "tokenizer_2": ("transformers", "T5TokenizerFast"),
+        "transformer": ("diffusers", "FluxTransformer2DModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    },
+    "qwen": {
+        "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
+        "text_encoder": ("transformers", "Qwen2_5_VLForConditionalGeneration"),
+        "tokenizer": ("transformers", "Qwen2Tokenizer"),
+        "transformer": ("diffusers", "QwenImageTransformer2DModel"),
+        "vae": ("diffusers", "AutoencoderKLQwenImage"),
+    },
+}
+PIPELINES = {"flux": "FluxPipeline", "qwen": "QwenImagePipeline"}
+
+
+def scheduler(family: str) -> FlowMatchEulerDiscreteScheduler:
+    """With the published models' settings."""
+    if family == "flux":
+        return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return FlowMatchEulerDiscreteScheduler(
+        base_shift=0.5,
+        max_shift=0.9,
+        max_image_seq_len=8192,
+        shift_terminal=0.02,
+        use_dynamic_shifting=True,
+        time_shift_type="exponential",
+    )
+
+
+def tokenizers(family: str, folder: pathlib.Path) -> dict[str, int]:
+    """Writes the tokenizers; how many tokens each has."""
+    if family == "flux":
+        return {"tokenizer": clip_tokenizer(folder / "tokenizer"), "tokenizer_2": t5_tokenizer(folder / "tokenizer_2")}
+    return {"tokenizer": qwen_tokenizer(folder / "tokenizer")}
+
+
+def load_tokenizers(family: str, folder: pathlib.Path) -> dict:
+    if family == "flux":
+        return {
+            "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+            "tokenizer_2": T5Tokenizer.from_pretrained(folder / "tokenizer_2"),
+        }
+    return {"tokenizer": Qwen2Tokenizer.from_pretrained(folder / "tokenizer")}
+
+
+def build(family: str, words: dict[str, int]) -> dict[str, torch.nn.Module]:
+    """Component -> network."""
+    if family == "flux":
+        return {
+            "text_encoder": clip(words["tokenizer"]),
+            "text_encoder_2": t5(words["tokenizer_2"]),
+            "transformer": flux_transformer(),
+            "vae": flux_vae(),
+        }
+    return {"text_encoder": qwen_encoder(words["tokenizer"]), "transformer": qwen_transformer(), "vae": qwen_vae()}
+
+
+def write(family: str, folder: pathlib.Path, networks: dict[str, torch.nn.Module]) -> None:
+    """The networks beside their tokenizers, in bfloat16 and in the diffusers layout."""
+    for name, network in networks.items():
+        network.to(torch.bfloat16).save_pretrained(folder / name)
+    scheduler(family).save_pretrained(folder / "scheduler")
+    parts = {name: list(classes) for name, classes in PARTS[family].items()}
+    write_json(
+        folder / "model_index.json", {"_class_name": PIPELINES[family], "_diffusers_version": "0.42.1", **parts}
+    )
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for name in PARTS:
+        with tempfile.TemporaryDirectory() as place:
+            made = build(name, tokenizers(name, pathlib.Path(place)))
+        sizes = {part: 2e-6 * sum(p.numel() for p in network.parameters()) for part, network in made.items()}
+        print(name, {part: f"{size:.2f} MB" for part, size in sizes.items()}, f"{sum(sizes.values()):.2f} MB")

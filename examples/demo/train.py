@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: MIT
+"""Trains a demo model from nothing: train.py flux|qwen OUT [--hurry SHARE] [--threads N]
+
+Stages, each kept in OUT/stages so that a second call goes on behind the last one:
+  vae          the autoencoder, on scenes; its latents get the published models' mean and deviation
+  text         the text encoders: every word's vector must tell size, colour, shape and place of the thing it belongs to
+  data         latents and text vectors of the scenes to learn from
+  transformer  flow matching on those
+OUT is then a folder in the diffusers layout. --hurry 0.01 runs everything with a hundredth of the steps.
+
+What it took on the machine that made the committed models is in README.md.
+"""
+
+import argparse
+import math
+import pathlib
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import models
+import scenes
+
+SEED = 7
+TEXT_TOKENS = {"flux": 44, "qwen": 40}  # room for the longest caption, and for FLUX 16 tokens of padding behind it
+PADDED = 512  # tokens of FLUX.1 dev's T5
+STEPS = {"vae": 3100, "text": 300, "transformer": {"flux": 5000, "qwen": 6000}}
+SCENES = 20000
+
+
+class Progress:
+    """One line now and then: step, loss, seconds per step, time left."""
+
+    def __init__(self, stage: str, steps: int):
+        self.stage, self.steps, self.start, self.losses, self.told = stage, steps, time.time(), [], time.time()
+
+    def step(self, number: int, loss: float) -> None:
+        self.losses.append(loss)
+        if time.time() - self.told > 20 or number == self.steps:
+            self.told = time.time()
+            pace = (time.time() - self.start) / number
+            mean = sum(self.losses[-100:]) / len(self.losses[-100:])
+            print(
+                f"{self.stage}: step {number} of {self.steps}, loss {mean:.4f}, {pace:.3f} s/step, "
+                f"{pace * (self.steps - number) / 60:.0f} min left",
+                flush=True,
+            )
+
+
+def rate(step: int, steps: int, peak: float) -> float:
+    """Warm-up, then a cosine to a hundredth."""
+    warm = min(200, max(1, steps // 20))
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+
+
+def set_rate(optimizer, value: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = value
+
+
+# ---- autoencoder
+
+
+def pictures(count: int, random: np.random.Generator, style: str | None = None) -> torch.Tensor:
+    """[count, 3, SIZE, SIZE] in [-1, 1]."""
+    drawn = [scenes.draw(s, random, style) for s in scenes.training(count, int(random.integers(2**31)))]
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def flatten_time(vae) -> None:
+    """A picture is one frame, so of a causal convolution only the last of its three taps in time sees anything."""
+    if not hasattr(vae, "quant_conv") or vae.quant_conv is None:
+        return
+    kind = type(vae.quant_conv)
+
+    def forward(self, x, cache_x=None):
+        left, right, top, bottom = self._padding[:4]
+        assert left == right and top == bottom
+        flat = F.conv2d(x.squeeze(2), self.weight[:, :, -1], self.bias, self.stride[1:], (top, left))
+        return flat.unsqueeze(2)
+
+    kind.forward = forward
+
+
+def normalization(vae) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation that the pipelines take from and give to latents, for [batch, 16, height, width]."""
+    if hasattr(vae.config, "latents_mean") and vae.config.latents_mean is not None:
+        shape = (1, 16, 1, 1)
+        return torch.tensor(vae.config.latents_mean).view(shape), torch.tensor(vae.config.latents_std).view(shape)
+    return torch.full((1, 1, 1, 1), vae.config.shift_factor), torch.full((1, 1, 1, 1), 1 / vae.config.scaling_factor)
+
+
+def moments(vae, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and log variance, normalized: [batch, 16, height / 8, width / 8]."""
+    is_video = vae.__class__.__name__ == "AutoencoderKLQwenImage"
+    if is_video:
+        both = vae.quant_conv(vae.encoder(images.unsqueeze(2))).squeeze(2)
+    else:
+        both = vae.encoder(images)
+    mean, log_variance = both.chunk(2, dim=1)
+    centre, deviation = normalization(vae)
+    return (mean - centre) / deviation, log_variance.clamp(-20, 10) - 2 * deviation.log()
+
+
+def decoded(vae, latents: torch.Tensor) -> torch.Tensor:
+    centre, deviation = normalization(vae)
+    raw = latents * deviation + centre
+    if vae.__class__.__name__ == "AutoencoderKLQwenImage":
+        return vae.decoder(vae.post_quant_conv(raw.unsqueeze(2))).squeeze(2)
+    return vae.decoder(raw)
+
+
+def edges(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return images[..., 1:, :] - images[..., :-1, :], images[..., 1:] - images[..., :-1]
+
+
+def train_vae(vae, steps: int) -> None:
+    random = np.random.default_rng(SEED)
+    # Styles too, or no LoRA of the transformer could show them.
+    pool = torch.cat([pictures(2000, random), pictures(500, random, "ink"), pictures(500, random, "stripes")])
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    generator = torch.Generator().manual_seed(SEED)
+    progress = Progress("vae", steps)
+    for step in range(steps):
+        whole = step > 0.8 * steps  # crops first: they cost a quarter
+        chosen = pool[torch.randint(len(pool), (2 if whole else 4,), generator=generator)]
+        if not whole:
+            top, left = torch.randint(65, (2,), generator=generator).tolist()
+            chosen = chosen[:, :, top : top + 64, left : left + 64]
+        mean, log_variance = moments(vae, chosen)
+        noise = torch.randn(mean.shape, generator=generator)
+        made = decoded(vae, mean + noise * (0.5 * log_variance).exp())
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+        slopes = sum(F.l1_loss(a, b) for a, b in zip(edges(made), edges(chosen)))
+        loss = F.l1_loss(made, chosen) + 2 * F.mse_loss(made, chosen) + slopes + 2e-3 * kl
+        set_rate(optimizer, rate(step, steps, 2e-3))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        progress.step(step + 1, loss.item())
+
+
+@torch.no_grad()
+def report_vae(vae) -> None:
+    images = pictures(64, np.random.default_rng(SEED + 1))
+    mean, _ = moments(vae, images)
+    error = F.mse_loss(decoded(vae, mean).clamp(-1, 1), images) / 4
+    print(
+        f"vae: PSNR {-10 * math.log10(error):.1f} dB; latents: mean {mean.mean():.2f}, deviation by channel "
+        f"{mean.std(dim=(0, 2, 3)).min():.2f} to {mean.std(dim=(0, 2, 3)).max():.2f}",
+        flush=True,
+    )
+
+
+# ---- text encoders
+
+ATTRIBUTES = {
+    "size": list(scenes.RADII),
+    "colour": list(scenes.COLOURS),
+    "shape": list(scenes.SHAPES),
+    "place": list(scenes.PLACES),
+}
+BACKDROPS = list(scenes.BACKDROPS)
+UNKNOWN = -100  # ignored by cross_entropy
+
+
+def token_targets(scene: scenes.Scene, offsets: list[tuple[int, int]], causal: bool) -> dict[str, list[int]]:
+    """For each token (by its place in the caption) what it should tell; UNKNOWN where it cannot know."""
+    caption = scene.caption
+    targets = {name: [UNKNOWN] * len(offsets) for name in (*ATTRIBUTES, "backdrop")}
+    begin = 0
+    for thing in scene.things:
+        begin = caption.index(thing.caption, begin)
+        end = begin + len(thing.caption)
+        for index, (first, last) in enumerate(offsets):
+            if last <= begin or first >= end or first == last:
+                continue
+            for name, values in ATTRIBUTES.items():
+                word = getattr(thing, name)
+                if not causal or last >= caption.index(word, begin) + len(word):
+                    targets[name][index] = values.index(word)
+        begin = end
+    for index, (first, last) in enumerate(offsets):
+        if last >= (len(caption) if causal else begin + 3) and first < last:
+            targets["backdrop"][index] = BACKDROPS.index(scene.backdrop)
+    return targets
+
+
+def scene_targets(scene: scenes.Scene) -> list[int]:
+    """What a vector for the whole caption should tell: size, colour and shape at each place (0: nothing), backdrop."""
+    values = []
+    for place in scenes.PLACES:
+        thing = next((thing for thing in scene.things if thing.place == place), None)
+        for name in ("size", "colour", "shape"):
+            values.append(0 if thing is None else 1 + ATTRIBUTES[name].index(getattr(thing, name)))
+    return [*values, BACKDROPS.index(scene.backdrop)]
+
+
+SCENE_SIZES = [1 + len(ATTRIBUTES[name]) for _ in scenes.PLACES for name in ("size", "colour", "shape")] + [
+    len(BACKDROPS)
+]
+
+
+class TextInput:
+    """A caption as each encoder reads it, cut to what training needs."""
+
+    def __init__(self, family: str, folder: pathlib.Path):
+        self.family = family
+        self.tokenizers = models.load_tokenizers(family, folder)
+
+    def words(self, texts: list[str]):
+        """ids [batch, tokens] and which of them count; offsets into the captions."""
+        if self.family == "flux":
+            length = TEXT_TOKENS["flux"] + 16
+            made = self.tokenizers["tokenizer_2"](
+                texts, padding="max_length", max_length=length, return_offsets_mapping=True, return_tensors="pt"
+            )
+            assert made.input_ids.shape[1] == length, "a caption is longer than training provides for"
+            return made.input_ids, torch.ones_like(made.input_ids), made.offset_mapping.tolist()
+        before = len(models.TEMPLATE.split("{}")[0])
+        made = self.tokenizers["tokenizer"](
+            [models.TEMPLATE.format(text) for text in texts],
+            padding="max_length",
+            max_length=TEXT_TOKENS["qwen"] + models.TEMPLATE_TOKENS,
+            padding_side="right",
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+        assert made.input_ids.shape[1] == TEXT_TOKENS["qwen"] + models.TEMPLATE_TOKENS
+        offsets = (made.offset_mapping - before).clamp(min=0).tolist()
+        return made.input_ids, made.attention_mask, offsets
+
+    def whole(self, texts: list[str]) -> torch.Tensor:
+        return self.tokenizers["tokenizer"](
+            texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+        ).input_ids
+
+
+def encode_words(family: str, networks: dict, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[batch, tokens, WIDTH], of all tokens that went in."""
+    if family == "flux":
+        return networks["text_encoder_2"](input_ids=ids).last_hidden_state
+    return networks["text_encoder"].model.language_model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+
+def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None:
+    heads = torch.nn.ModuleDict({name: torch.nn.Linear(models.WIDTH, len(v)) for name, v in ATTRIBUTES.items()})
+    heads["backdrop"] = torch.nn.Linear(models.WIDTH, len(BACKDROPS))
+    whole_heads = torch.nn.ModuleList([torch.nn.Linear(models.WIDTH, size) for size in SCENE_SIZES])
+    encoders = [networks[name] for name in networks if name.startswith("text_encoder")]
+    parameters = [p for module in (*encoders, heads, whole_heads) for p in module.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    progress = Progress("text", steps)
+    for step in range(steps):
+        batch = scenes.training(48, 10**6 + step)
+        captions = [scene.caption for scene in batch]
+        ids, mask, offsets = text.words(captions)
+        vectors = encode_words(family, networks, ids, mask)
+        targets = [token_targets(s, o, causal=family == "qwen") for s, o in zip(batch, offsets)]
+        loss = sum(
+            F.cross_entropy(head(vectors).flatten(0, 1), torch.tensor([t[name] for t in targets]).flatten())
+            for name, head in heads.items()
+        )
+        if family == "flux":
+            pooled = networks["text_encoder"](input_ids=text.whole(captions)).pooler_output
+            wanted = torch.tensor([scene_targets(s) for s in batch])
+            loss = loss + sum(F.cross_entropy(h(pooled), wanted[:, i]) for i, h in enumerate(whole_heads)) / 4
+        set_rate(optimizer, rate(step, steps, 2e-3))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if family == "flux":
+            models.shut_far_distances(networks["text_encoder_2"])
+        progress.step(step + 1, loss.item())
+
+
+# ---- what the transformer learns from
+
+
+def packed(latents: torch.Tensor) -> torch.Tensor:
+    """[batch, 16, h, w] -> [batch, h/2 * w/2, 64]"""
+    batch, channels, height, width = latents.shape
+    squares = latents.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return squares.reshape(batch, height * width // 4, 4 * channels)
+
+
+@torch.no_grad()
+def conditions(family: str, networks: dict, text: TextInput, captions: list[str]) -> dict[str, torch.Tensor]:
+    """Text as the transformer gets it; of FLUX's 512 tokens the first ones, which the rest equal (models.T5_REACH)."""
+    ids, mask, _ = text.words(captions)
+    vectors = encode_words(family, networks, ids, mask)
+    if family == "flux":
+        pooled = networks["text_encoder"](input_ids=text.whole(captions)).pooler_output
+        return {"text": vectors[:, : TEXT_TOKENS["flux"]].bfloat16(), "pooled": pooled}
+    dropped = models.TEMPLATE_TOKENS
+    return {"text": vectors[:, dropped:].bfloat16(), "mask": mask[:, dropped:].bool()}
+
+
+@torch.no_grad()
+def make_data(family: str, networks: dict, text: TextInput, count: int, style: str | None = None, seed: int = 3) -> dict:
+    random = np.random.default_rng(SEED + 2)
+    wanted = scenes.training(count, seed)
+    parts = []
+    for begin in range(0, count, 100):
+        some = wanted[begin : begin + 100]
+        images = torch.from_numpy(np.stack([scenes.draw(s, random, style) for s in some])).permute(0, 3, 1, 2)
+        mean, _ = moments(networks["vae"], images.float() / 127.5 - 1)
+        captions = [scene.caption for scene in some]
+        parts.append({"latents": packed(mean).half(), **conditions(family, networks, text, captions)})
+        if begin % 2000 == 0:
+            print(f"data: {begin} of {count}", flush=True)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+# ---- transformer
+
+
+def predict(family: str, transformer, noisy: torch.Tensor, sigma: torch.Tensor, given: dict) -> torch.Tensor:
+    side = scenes.SIZE // 16
+    text = given["text"].float()
+    if family == "qwen":
+        return transformer(
+            hidden_states=noisy,
+            timestep=sigma,
+            encoder_hidden_states=text,
+            encoder_hidden_states_mask=given["mask"],
+            img_shapes=[[(1, side, side)]] * len(noisy),
+            return_dict=False,
+        )[0]
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    image_ids = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).view(-1, 3).float()
+    # The last token stands for all the padding behind it: equal keys, so their number is added to its logit.
+    weight = torch.zeros(1, 1, 1, text.shape[1] + side * side)
+    weight[..., text.shape[1] - 1] = math.log(PADDED - text.shape[1] + 1)
+    return transformer(
+        hidden_states=noisy,
+        timestep=sigma,
+        guidance=given["guidance"],
+        pooled_projections=given["pooled"].float(),
+        encoder_hidden_states=text,
+        txt_ids=torch.zeros(text.shape[1], 3),
+        img_ids=image_ids,
+        joint_attention_kwargs={"attention_mask": weight},
+        return_dict=False,
+    )[0]
+
+
+def flow_loss(family: str, transformer, data: dict, empty: dict, generator, batch: int) -> torch.Tensor:
+    chosen = torch.randint(len(data["latents"]), (batch,), generator=generator)
+    given = {name: value[chosen] for name, value in data.items()}
+    clean = given.pop("latents").float()
+    if family == "qwen":  # for true guidance, which needs a prediction without a prompt
+        without = torch.rand(batch, generator=generator) < 0.1
+        for name, value in empty.items():
+            given[name] = torch.where(without.view(-1, *[1] * (value.ndim - 1)), value, given[name])
+    else:
+        given["guidance"] = 1 + 4 * torch.rand(batch, generator=generator)
+    u = torch.sigmoid(torch.randn(batch, generator=generator))
+    sigma = 1.6 * u / (1 + 0.6 * u)  # the pipelines' shift for this size
+    noise = torch.randn(clean.shape, generator=generator)
+    mixed = sigma.view(-1, 1, 1)
+    noisy = (1 - mixed) * clean + mixed * noise
+    return F.mse_loss(predict(family, transformer, noisy, sigma, given).float(), noise - clean)
+
+
+def train_transformer(family: str, networks: dict, data: dict, empty: dict, steps: int, keep: pathlib.Path) -> None:
+    transformer = networks["transformer"]
+    compiled = torch.compile(transformer)
+    generator = torch.Generator().manual_seed(SEED + 3)
+    optimizer = torch.optim.AdamW(transformer.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
+    mean = {name: value.detach().clone() for name, value in transformer.state_dict().items()}
+    progress = Progress("transformer", steps)
+    for step in range(steps):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = flow_loss(family, compiled, data, empty, generator, batch=64)
+        set_rate(optimizer, rate(step, steps, 1.5e-3))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
+        optimizer.step()
+        share = min(0.999, step / (step + 20))
+        with torch.no_grad():
+            for name, value in transformer.state_dict().items():
+                mean[name].lerp_(value, 1 - share)
+        progress.step(step + 1, loss.item())
+        if (step + 1) % 500 == 0:
+            torch.save(mean, keep)  # to look at on the way
+    transformer.load_state_dict(mean)
+
+
+def run(family: str, out: pathlib.Path, hurry: float) -> None:
+    torch.manual_seed(SEED)
+    stages = out / "stages"
+    stages.mkdir(parents=True, exist_ok=True)
+    networks = models.build(family, models.tokenizers(family, out))
+    text = TextInput(family, out)
+    flatten_time(networks["vae"])
+
+    def steps(stage: str) -> int:
+        count = STEPS[stage]
+        return max(2, round(hurry * (count[family] if isinstance(count, dict) else count)))
+
+    def stage(name: str, train) -> None:
+        file = stages / f"{name}.pt"
+        parts = {"vae": ["vae"], "text": [n for n in networks if n.startswith("text")], "transformer": ["transformer"]}
+        if file.exists():
+            for part, state in torch.load(file).items():
+                networks[part].load_state_dict(state)
+            return
+        start = time.time()
+        train()
+        print(f"{name}: {(time.time() - start) / 60:.1f} min", flush=True)
+        torch.save({part: networks[part].state_dict() for part in parts[name]}, file)
+
+    stage("vae", lambda: train_vae(networks["vae"], steps("vae")))
+    networks["vae"].requires_grad_(False)
+    report_vae(networks["vae"])
+    stage("text", lambda: train_text(family, networks, text, steps("text")))
+    for name, network in networks.items():
+        if name != "transformer":
+            network.to(torch.bfloat16).float().eval()  # as they will be stored
+    file = stages / "data.pt"
+    if not file.exists():
+        torch.save(make_data(family, networks, text, max(200, int(hurry * SCENES))), file)
+    data = torch.load(file)
+    empty = conditions(family, networks, text, [""])
+    stage(
+        "transformer",
+        lambda: train_transformer(family, networks, data, empty, steps("transformer"), stages / "transformer-mean.pt"),
+    )
+    models.write(family, out, networks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("family", choices=list(models.PARTS))
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--hurry", type=float, default=1.0, help="share of the steps [1]")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    run(arguments.family, arguments.out, arguments.hurry)
+
+
+if __name__ == "__main__":
+    main()
