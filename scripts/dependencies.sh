@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what the build needs and this machine lacks; touches nothing if all is there.
+# Installs what the build needs and this machine lacks; touches nothing if all is there. With --test also what only
+# tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,8 @@ debian_packages=(
 homebrew_packages=(
   cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest tomlplusplus xxhash openssl@3 mlx utf8proc
   libpng jpeg-turbo)
+# The page of mflux report is opened in a real browser. On a Mac that test is skipped.
+[ "${1:-}" = --test ] && debian_packages+=(chromium)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

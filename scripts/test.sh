@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+scripts/dependencies.sh --test
 ctest --test-dir build --output-on-failure --no-tests=error -j "$(getconf _NPROCESSORS_ONLN)" --timeout 300
 
 echo "Comparing with mflux, diffusers and MLX (Python)..."

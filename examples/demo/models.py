@@ -6,8 +6,10 @@ Tokenizers have the published ones' formats and small vocabularies, in which eve
 Qwen-Image's template is one token; other text falls apart into bytes.
 """
 
+import collections
 import io
 import json
+import math
 import os
 import pathlib
 
@@ -22,6 +24,7 @@ from diffusers import (
     FluxTransformer2DModel,
     QwenImageTransformer2DModel,
 )
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
@@ -112,17 +115,23 @@ def clip_tokenizer(folder: pathlib.Path) -> int:
     return len(vocabulary)
 
 
+def t5_pieces() -> dict[str, float]:
+    """Every word of the captions with the logarithm of its share, and single characters, all of them unlikely."""
+    words = [word for text in corpus() for word in text.replace(",", " ,").split()]
+    shares = {word: math.log(count / len(words)) for word, count in collections.Counter(words).most_common()}
+    pieces = {word if word == "," else "\u2581" + word: share for word, share in shares.items()}
+    return pieces | {character: -20.0 for character in ["\u2581", *map(chr, range(33, 127))] if character not in pieces}
+
+
 def t5_tokenizer(folder: pathlib.Path) -> int:
-    model = io.BytesIO()
+    # The trainer provides the published model's normalization; its own pieces split these few words into letters.
+    trained = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus()),
-        model_writer=model,
-        vocab_size=400,
+        model_writer=trained,
+        vocab_size=100,
         model_type="unigram",
         normalization_rule_name="nmt_nfkc",
-        character_coverage=1.0,
-        required_chars="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'-",
-        byte_fallback=False,
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -131,8 +140,13 @@ def t5_tokenizer(folder: pathlib.Path) -> int:
         minloglevel=2,
         num_threads=1,
     )
+    model = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
+    del model.pieces[3:]  # behind <pad>, </s> and <unk>
+    for piece, score in t5_pieces().items():
+        model.pieces.add(piece=piece, score=score)
+    model.trainer_spec.vocab_size = len(model.pieces)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(model.getvalue())
+    (folder / "spiece.model").write_bytes(model.SerializeToString())
     named = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     extra = [f"<extra_id_{i}>" for i in range(100)]
     write_json(folder / "special_tokens_map.json", named | {"additional_special_tokens": extra})

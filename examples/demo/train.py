@@ -3,6 +3,7 @@
 
 Stages, each kept in OUT/stages so that a second call goes on behind the last one:
   vae          the autoencoder, on scenes; its latents get the published models' mean and deviation
+  vae-tones    the same again, for the tones of the backdrops: edges count less
   text         the text encoders: every word's vector must tell size, colour, shape and place of the thing it belongs to
   data         latents and text vectors of the scenes to learn from
   transformer  flow matching on those
@@ -24,9 +25,9 @@ import models
 import scenes
 
 SEED = 7
-TEXT_TOKENS = {"flux": 44, "qwen": 40}  # room for the longest caption, and for FLUX 16 tokens of padding behind it
+TEXT_TOKENS = {"flux": 40, "qwen": 40}  # room for the longest caption, and for FLUX 16 tokens of padding behind it
 PADDED = 512  # tokens of FLUX.1 dev's T5
-STEPS = {"vae": 3100, "text": 300, "transformer": {"flux": 5000, "qwen": 6000}}
+STEPS = {"vae": 3100, "vae-tones": 1800, "text": 300, "transformer": {"flux": 4500, "qwen": 5000}}
 SCENES = 20000
 
 
@@ -118,13 +119,14 @@ def edges(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return images[..., 1:, :] - images[..., :-1, :], images[..., 1:] - images[..., :-1]
 
 
-def train_vae(vae, steps: int) -> None:
-    random = np.random.default_rng(SEED)
+def train_vae(vae, stage: str, steps: int) -> None:
+    flat, kl_weight = {"vae": (1, 2e-3), "vae-tones": (5, 5e-4)}[stage]
+    random = np.random.default_rng(SEED + flat)
     # Styles too, or no LoRA of the transformer could show them.
     pool = torch.cat([pictures(2000, random), pictures(500, random, "ink"), pictures(500, random, "stripes")])
     optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
-    generator = torch.Generator().manual_seed(SEED)
-    progress = Progress("vae", steps)
+    generator = torch.Generator().manual_seed(SEED + flat)
+    progress = Progress(stage, steps)
     for step in range(steps):
         whole = step > 0.8 * steps  # crops first: they cost a quarter
         chosen = pool[torch.randint(len(pool), (2 if whole else 4,), generator=generator)]
@@ -136,7 +138,7 @@ def train_vae(vae, steps: int) -> None:
         made = decoded(vae, mean + noise * (0.5 * log_variance).exp())
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         slopes = sum(F.l1_loss(a, b) for a, b in zip(edges(made), edges(chosen)))
-        loss = F.l1_loss(made, chosen) + 2 * F.mse_loss(made, chosen) + slopes + 2e-3 * kl
+        loss = flat * F.l1_loss(made, chosen) + 2 * F.mse_loss(made, chosen) + slopes + kl_weight * kl
         set_rate(optimizer, rate(step, steps, 2e-3))
         optimizer.zero_grad()
         loss.backward()
@@ -216,11 +218,12 @@ class TextInput:
     def words(self, texts: list[str]):
         """ids [batch, tokens] and which of them count; offsets into the captions."""
         if self.family == "flux":
-            length = TEXT_TOKENS["flux"] + 16
+            length = TEXT_TOKENS["flux"]
             made = self.tokenizers["tokenizer_2"](
                 texts, padding="max_length", max_length=length, return_offsets_mapping=True, return_tensors="pt"
             )
-            assert made.input_ids.shape[1] == length, "a caption is longer than training provides for"
+            longest = int((made.input_ids != 0).sum(dim=1).max())
+            assert longest + 2 * models.T5_REACH <= length, "a caption is longer than training provides for"
             return made.input_ids, torch.ones_like(made.input_ids), made.offset_mapping.tolist()
         before = len(models.TEMPLATE.split("{}")[0])
         made = self.tokenizers["tokenizer"](
@@ -257,7 +260,7 @@ def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     progress = Progress("text", steps)
     for step in range(steps):
-        batch = scenes.training(48, 10**6 + step)
+        batch = scenes.training(24 if family == "flux" else 48, 10**6 + step)
         captions = [scene.caption for scene in batch]
         ids, mask, offsets = text.words(captions)
         vectors = encode_words(family, networks, ids, mask)
@@ -297,7 +300,7 @@ def conditions(family: str, networks: dict, text: TextInput, captions: list[str]
     vectors = encode_words(family, networks, ids, mask)
     if family == "flux":
         pooled = networks["text_encoder"](input_ids=text.whole(captions)).pooler_output
-        return {"text": vectors[:, : TEXT_TOKENS["flux"]].bfloat16(), "pooled": pooled}
+        return {"text": vectors.bfloat16(), "pooled": pooled}
     dropped = models.TEMPLATE_TOKENS
     return {"text": vectors[:, dropped:].bfloat16(), "mask": mask[:, dropped:].bool()}
 
@@ -408,7 +411,7 @@ def run(family: str, out: pathlib.Path, hurry: float) -> None:
 
     def stage(name: str, train) -> None:
         file = stages / f"{name}.pt"
-        parts = {"vae": ["vae"], "text": [n for n in networks if n.startswith("text")], "transformer": ["transformer"]}
+        parts = {"vae": ["vae"], "vae-tones": ["vae"], "text": [n for n in networks if n.startswith("text")], "transformer": ["transformer"]}
         if file.exists():
             for part, state in torch.load(file).items():
                 networks[part].load_state_dict(state)
@@ -418,7 +421,8 @@ def run(family: str, out: pathlib.Path, hurry: float) -> None:
         print(f"{name}: {(time.time() - start) / 60:.1f} min", flush=True)
         torch.save({part: networks[part].state_dict() for part in parts[name]}, file)
 
-    stage("vae", lambda: train_vae(networks["vae"], steps("vae")))
+    for name in ("vae", "vae-tones"):
+        stage(name, lambda: train_vae(networks["vae"], name, steps(name)))
     networks["vae"].requires_grad_(False)
     report_vae(networks["vae"])
     stage("text", lambda: train_text(family, networks, text, steps("text")))
