@@ -9,8 +9,6 @@
 
 namespace mflux::cli {
 
-constexpr const char* kRecipeKeyword = "mflux";  // of the PNG's text
-
 // One picture of `seed`; options as they were asked for, with what was left open filled in.
 std::string format_recipe(const GenerateOptions& options, const GeneratePlan& plan, uint64_t seed);
 

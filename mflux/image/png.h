@@ -16,6 +16,8 @@ namespace mflux {
 // Keyword (1 to 79 Latin-1 characters) and text (UTF-8), in the order of the file.
 using PngText = std::vector<std::pair<std::string, std::string>>;
 
+constexpr const char* kRecipeKeyword = "mflux";  // of the text that `mflux generate` writes
+
 // The bytes of a PNG file; each text as an iTXt chunk before the pixels.
 std::vector<std::byte> encode_png(const Picture& picture, const PngText& text);
 Picture decode_png(std::span<const std::byte> bytes, const std::string& name);
