@@ -8,7 +8,7 @@ cmake_minimum_required(VERSION 3.24)
 
 set(BASE "mflux/base/.*|fmt/.*")
 set(FOLDERS mflux/base mflux/safetensors mflux/hub mflux/kernels mflux/lora mflux/models mflux/tokenizer
-    mflux/image mflux/nn mflux/pipelines mflux cli examples)
+    mflux/image mflux/report mflux/nn mflux/pipelines mflux cli examples)
 set(MAY_mflux/base        "${BASE}|xxh[a-z0-9_]*\\.h|openssl/.*")
 set(MAY_mflux/safetensors "${BASE}|mflux/safetensors/.*|nlohmann/.*")
 set(MAY_mflux/hub         "${BASE}|mflux/hub/.*|mflux/models/family\\.h")
@@ -17,6 +17,7 @@ set(MAY_mflux/lora        "${BASE}|mflux/lora/.*|mflux/safetensors/.*|mflux/kern
 set(MAY_mflux/models      "${BASE}|mflux/models/.*|mflux/lora/target\\.h|nlohmann/.*")
 set(MAY_mflux/tokenizer   "${BASE}|mflux/tokenizer/.*|nlohmann/.*|utf8proc\\.h")
 set(MAY_mflux/image       "${BASE}|mflux/image/.*|(png|zlib|turbojpeg)\\.h")
+set(MAY_mflux/report      "${BASE}|mflux/report/.*|mflux/image/.*|mflux/(report|block_name)\\.h|nlohmann/.*")
 set(MAY_mflux/nn          "${BASE}|mflux/nn/.*|mflux/kernels/.*|mflux/lora/contributions\\.h|mflux/(checkpoint|decode)\\.h|mlx/.*|hwy/.*|tbb/.*|cblas\\.h|Accelerate/.*")
 set(MAY_mflux/pipelines   "${BASE}|mflux/pipelines/.*|mflux/nn/.*|mflux/tokenizer/.*|mflux/checkpoint\\.h|nlohmann/.*|mlx/.*")
 set(MAY_mflux             "${BASE}|mflux/.*|nlohmann/.*|tbb/.*|mlx/.*")
