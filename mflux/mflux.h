@@ -8,6 +8,7 @@
 #include "mflux/inspect.h"     // what a folder, a file or a LoRA is
 #include "mflux/options.h"     // what can be asked of a save
 #include "mflux/plan.h"        // what a save will write
+#include "mflux/report.h"      // a page about a saved folder
 #include "mflux/save.h"        // bake, quantize, write
 #include "mflux/verify.h"      // prove it
 #include "mflux/version.h"
