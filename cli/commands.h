@@ -33,6 +33,7 @@ Command add_save(CLI::App& app, const Program& program);
 Command add_verify(CLI::App& app, const Program& program);
 Command add_inspect(CLI::App& app, const Program& program);
 Command add_compare(CLI::App& app, const Program& program);
+Command add_report(CLI::App& app, const Program& program);
 Command add_generate(CLI::App& app, const Program& program);
 Command add_completion(CLI::App& app, const Program& program);
 Command add_manual(CLI::App& app, const Program& program);

@@ -45,6 +45,12 @@ constexpr auto kCompareExamples = std::to_array<Example>({
     {"what quantizing cost, layer by layer", "mflux compare FLUX.1-dev OUT"},
 });
 
+constexpr auto kReportExamples = std::to_array<Example>({
+    {"what was baked, what of it survived, how it is stored", "mflux report OUT"},
+    {"with pictures from shots/base/*.png, shots/lora/*.png and shots/baked-8/*.png side by side",
+     "mflux report OUT --images shots --columns lora,baked-8,base --reference lora"},
+});
+
 constexpr auto kGenerateExamples = std::to_array<Example>({
     {"one picture",
      "mflux generate --model OUT --prompt 'a red fox' --steps 20 --seed 42 --output fox.png"},
@@ -71,6 +77,7 @@ constexpr std::string_view kSavePages[] = {
 constexpr std::string_view kVerifyPages[] = {"receipt.md", "troubleshooting.md"};
 constexpr std::string_view kInspectPages[] = {"lora-tools.md", "lora.md"};
 constexpr std::string_view kComparePages[] = {"quantization.md", "numerics.md"};
+constexpr std::string_view kReportPages[] = {"report.md", "receipt.md", "quantization.md"};
 constexpr std::string_view kGeneratePages[] = {"generating.md", "lora.md", "troubleshooting.md"};
 
 constexpr auto kTexts = std::to_array<ManualText>({
@@ -113,6 +120,14 @@ constexpr auto kTexts = std::to_array<ManualText>({
      "status 4 if anything differs.",
      kCompareExamples,
      kComparePages},
+    {"report",
+     "Makes one HTML page from a saved folder's receipt and headers: a verdict in one sentence, "
+     "inputs, sizes, the share of every LoRA kept and the error layer by layer, how every tensor "
+     "is "
+     "stored, what was left out. With --images it shows pictures side by side and says how far "
+     "each is from the reference. The page needs no network and no script.",
+     kReportExamples,
+     kReportPages},
     {"generate",
      "Makes a PNG for each seed. The model may be packed or not, saved by this program, by "
      "Python's "

@@ -26,6 +26,7 @@ constexpr auto kSubcommands = std::to_array<Subcommand>({
     {"verify", "Prove a saved folder again from its files", add_verify},
     {"inspect", "Say what a model, a safetensors file or a LoRA is", add_inspect},
     {"compare", "Compare two models tensor by tensor", add_compare},
+    {"report", "Make one HTML page about a saved folder, with pictures", add_report},
 #ifdef MFLUX_GENERATE
     {"generate", "Make pictures from a prompt", add_generate},
 #endif
