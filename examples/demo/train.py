@@ -27,8 +27,9 @@ import scenes
 SEED = 7
 TEXT_TOKENS = {"flux": 40, "qwen": 40}  # room for the longest caption, and for FLUX 16 tokens of padding behind it
 PADDED = 512  # tokens of FLUX.1 dev's T5
-STEPS = {"vae": 3100, "vae-tones": 1800, "text": 300, "transformer": {"flux": 4500, "qwen": 5000}}
-SCENES = 20000
+STEPS = {"vae": 3100, "vae-tones": 1800, "text": 300, "transformer": {"flux": 4000, "qwen": 5000}}
+SCENES = {"flux": 12000, "qwen": 20000}
+BATCH = {"flux": 48, "qwen": 64}
 
 
 class Progress:
@@ -381,7 +382,7 @@ def train_transformer(family: str, networks: dict, data: dict, empty: dict, step
     progress = Progress("transformer", steps)
     for step in range(steps):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = flow_loss(family, compiled, data, empty, generator, batch=64)
+            loss = flow_loss(family, compiled, data, empty, generator, BATCH[family])
         set_rate(optimizer, rate(step, steps, 1.5e-3))
         optimizer.zero_grad()
         loss.backward()
@@ -431,7 +432,7 @@ def run(family: str, out: pathlib.Path, hurry: float) -> None:
             network.to(torch.bfloat16).float().eval()  # as they will be stored
     file = stages / "data.pt"
     if not file.exists():
-        torch.save(make_data(family, networks, text, max(200, int(hurry * SCENES))), file)
+        torch.save(make_data(family, networks, text, max(200, int(hurry * SCENES[family]))), file)
     data = torch.load(file)
     empty = conditions(family, networks, text, [""])
     stage(
