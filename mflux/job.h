@@ -22,7 +22,7 @@ struct JobOptions {
   // other shards are computed once, and are one file (reflink or hard link) in all of them. Without
   // it an output has the bytes that save() gives it.
   bool share = true;
-  uint64_t max_memory = uint64_t{1} << 30;  // of the whole job
+  uint64_t max_memory = uint64_t{1} << 30;  // of the whole job; 16 MiB or more for each output
 };
 
 struct JobOutput {

@@ -7,6 +7,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/shard_layout.h"
+#include "mflux/tile.h"
 #include "mflux/whole.h"
 
 namespace mflux {
@@ -76,7 +77,7 @@ class Planner {
     for (size_t i = 0; i < model_.components.size(); ++i) add_component(i);
     for (PlannedTensor& tensor : plan_.tensors) attach_deltas(tensor);
     for (PlannedTensor& tensor : plan_.tensors) choose_format(tensor);
-    gather_whole_groups();
+    check_memory();
     lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
     add_notes();
@@ -151,9 +152,17 @@ class Planner {
     }
   }
 
-  void gather_whole_groups() {
+  void check_memory() {
+    const uint64_t allowed = plan_.options.max_memory;
+    if (allowed < kTileMemory) {
+      fail(
+          ErrorKind::usage,
+          "--max-memory allows {} bytes, expected at least {} MiB, which one tile of a tensor takes",
+          allowed,
+          kTileMemory >> 20);
+    }
     plan_.whole_groups = find_whole_groups(model_, plan_);
-    check_whole_memory(plan_.whole_groups, plan_.options.max_memory);
+    check_whole_memory(plan_.whole_groups, allowed);
   }
 
   std::optional<QuantFormat> source_format(const PlannedTensor& tensor) const {

@@ -160,7 +160,7 @@ TEST_CASE("a misfit in one output is told with its folder, before anything is wr
   CHECK(differences(before, contents_of(tiny.folder.path())).empty());
 }
 
-TEST_CASE("outputs that collide are wrong usage") {
+TEST_CASE("outputs that collide, or do not fit into the memory, are wrong usage") {
   const Variants tiny;
   const auto message = [&](auto change) -> std::string {
     JobOptions job = tiny.job(true);
@@ -181,6 +181,8 @@ TEST_CASE("outputs that collide are wrong usage") {
   CHECK(contains(
       message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / "eight/in"; }),
       "is inside another"));
+  CHECK(contains(
+      message([](JobOptions& job) { job.max_memory = 16 << 20; }), "MiB for 6 outputs"));
 }
 
 TEST_CASE("a job that is told to stop ends as interrupted and leaves nothing") {

@@ -204,11 +204,20 @@ TEST_CASE("memory, paths and the name of the output do not change a byte") {
   options.max_shard_bytes = 400'000;
   save(options);
   options.output = tiny.folder / "deep/down/b";
-  options.max_memory = 1;
+  options.max_memory = 16 << 20;
   options.model = tiny.path("model") + "/../model/";
   save(options);
   CHECK(differences(contents_of(tiny.folder / "a"), contents_of(tiny.folder / "deep/down/b"))
             .empty());
+}
+
+TEST_CASE("a bound on memory that no tile fits into is refused before anything is written") {
+  const TinySave tiny;
+  SaveOptions options = tiny.options("a");
+  options.max_memory = (16 << 20) - 1;
+  const std::string error = testing::error_of([&] { save(options); });
+  CHECK(contains(error, "expected at least 16 MiB"));
+  CHECK_FALSE(fs::exists(tiny.folder / "a"));
 }
 
 TEST_CASE("neither the receipt nor any other file holds an absolute path or a date") {

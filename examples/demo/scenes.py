@@ -5,7 +5,7 @@ picture back.
     scenes.training(count, seed)   scenes to learn from
     scenes.held_out(count, seed)   scenes whose combination of words no training scene has
     scene.caption                  "a large red star on the left and a small blue ring on the right, at night"
-    scenes.draw(scene, random)     [128, 128, 3] uint8; random places and sizes a little
+    scenes.draw(scene, random)     [128, 128, 3] uint8
     scenes.judge(picture, scene)   is each object there, in its colour, at its place, and nothing else?
 
 `style` of draw is what the demo's LoRAs teach: "ink" (black outlines on white paper) or "stripes" (a striped backdrop).
@@ -125,7 +125,8 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndar
     return np.sort(half_planes(x, 0.1 * radius - y, 5, 0.4 * radius), axis=0)[-2]
 
 
-def draw(scene: Scene, random: np.random.Generator, style: str | None = None) -> np.ndarray:
+def draw(scene: Scene, random: np.random.Generator, style: str | None = None, apart: float = 0.5) -> np.ndarray:
+    """apart: how far, in pixels, an object may be from its place, and by half of that its radius from its size."""
     y, x = np.mgrid[0:SIZE, 0:SIZE] + 0.5
     top, bottom = (np.array(colour) for colour in BACKDROPS[scene.backdrop])
     down = (y / SIZE)[..., None]
@@ -137,8 +138,8 @@ def draw(scene: Scene, random: np.random.Generator, style: str | None = None) ->
         picture = 0.25 + 0.75 * np.repeat(bands[..., None], 3, axis=2)
     for thing in scene.things:
         place_x, place_y = PLACES[thing.place]
-        shift_x, shift_y = random.uniform(-3, 3, 2)
-        radius = RADII[thing.size] + random.uniform(-1.5, 1.5)
+        shift_x, shift_y = random.uniform(-apart, apart, 2)
+        radius = RADII[thing.size] + random.uniform(-apart, apart) / 2
         right, below = x - place_x * SIZE - shift_x, y - place_y * SIZE - shift_y
         away = distance(thing.shape, right, below, radius)
         light = 1.0 if style == "ink" else 1.0 - 0.12 * (right + below)[..., None] / radius

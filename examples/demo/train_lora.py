@@ -29,7 +29,7 @@ LAYERS = {
     "flux": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out"],
     "qwen": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj", "img_mlp.net.2"],
 }
-STEPS = 800
+STEPS = 500
 
 
 def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
