@@ -55,8 +55,7 @@ def main() -> None:
     parser.add_argument("--strengths", type=float, nargs="*", default=[0.05, 0.014, 0.0043])
     arguments = parser.parse_args()
     work, program = arguments.work, arguments.build / "mflux"
-    subprocess.run(["ninja", "-C", arguments.build, "random_checkpoint"], check=True, capture_output=True)
-    subprocess.run([arguments.build / "random_checkpoint", work, arguments.width], check=True)
+    subprocess.run([arguments.build / "demo_checkpoint", work, arguments.width], check=True)
     model, lora = work / "flux", work / "loras" / "lora.safetensors"
     lora.parent.mkdir(exist_ok=True)
     shutil.move(work / "flux-lora-diffusers.safetensors", lora)

@@ -151,7 +151,7 @@ def train_vae(vae, stage: str, steps: int) -> None:
 
 def train_decoder(vae, steps: int) -> None:
     random = np.random.default_rng(SEED + 8)
-    pool = torch.cat([pictures(3000, random), pictures(400, random, "ink"), pictures(400, random, "stripes")])
+    pool = torch.cat([pictures(2000, random), pictures(300, random, "ink"), pictures(300, random, "stripes")])
     parameters = [p for name, p in vae.named_parameters() if name.startswith(("decoder", "post_quant_conv"))]
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -162,7 +162,9 @@ def train_decoder(vae, steps: int) -> None:
         chosen = pool[torch.randint(len(pool), (4,), generator=generator)]
         with torch.no_grad():
             mean, _ = moments(vae, chosen)
-        made = decoded(vae, mean + 0.1 * torch.randn(mean.shape, generator=generator))
+        # As far off as a transformer's latents are.
+        noise = 0.5 * torch.rand(len(mean), 1, 1, 1, generator=generator) * torch.randn(mean.shape, generator=generator)
+        made = decoded(vae, mean + noise)
         tones = F.l1_loss(F.avg_pool2d(made, 8), F.avg_pool2d(chosen, 8))
         slopes = sum(F.l1_loss(a, b) for a, b in zip(edges(made), edges(chosen)))
         loss = 2 * F.l1_loss(made, chosen) + 4 * tones + 2 * F.mse_loss(made, chosen) + slopes

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Writes a small FLUX.1 and a small Qwen-Image folder with random weights, and for each of them a
-// LoRA from diffusers/PEFT and one from kohya's scripts.
+// Writes what `make demo` bakes: a small FLUX.1 and a small Qwen-Image folder with random weights,
+// and for each of them a LoRA from diffusers/PEFT, one from kohya's scripts, and one that does not
+// fit.
 //
-//   random_checkpoint FOLDER [WIDTH]
+//   demo_checkpoint FOLDER [WIDTH]
 //
 // WIDTH: of the transformers, a multiple of 64; 3072 is that of the real ones (2 GB each).
 #include <exception>
@@ -33,13 +34,14 @@ void write(
   };
   lora(TinyLora::peft, "diffusers");
   lora(TinyLora::kohya, "kohya");
+  lora(TinyLora::misfit, "misfit");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
   if (argc < 2 || argc > 3) {
-    fmt::print(stderr, "usage: random_checkpoint FOLDER [WIDTH]\n");
+    fmt::print(stderr, "usage: demo_checkpoint FOLDER [WIDTH]\n");
     return 2;
   }
   const uint64_t width = argc == 3 ? std::stoull(argv[2]) : 768;
@@ -47,6 +49,6 @@ int main(int argc, char** argv) try {
   write(argv[1], TinyFamily::qwen, "qwen", width);
   return 0;
 } catch (const std::exception& error) {
-  fmt::print(stderr, "random_checkpoint: error: {}\n", error.what());
+  fmt::print(stderr, "demo_checkpoint: error: {}\n", error.what());
   return 1;
 }
