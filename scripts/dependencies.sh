@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 debian_packages=(
   cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
   doctest-dev libtomlplusplus-dev libxxhash-dev libssl-dev libopenblas-dev libutf8proc-dev libpng-dev
-  libturbojpeg0-dev python3-venv)
+  libturbojpeg0-dev libdnnl-dev python3-venv)
 homebrew_packages=(
   cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest tomlplusplus xxhash openssl@3 mlx utf8proc
   libpng jpeg-turbo)

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Float32 products of matrices by the platform's BLAS, each on the calling thread alone: our
-// callers divide the work themselves, the same way for any number of threads.
+// Float32 products of matrices by oneDNN or the platform's BLAS, each on the calling thread alone:
+// our callers divide the work themselves, the same way for any number of threads.
 #pragma once
 
 #include <cstddef>
 
 namespace mflux::nn::cpu {
 
-// Values of a row are neighbours; `stride` floats from each row to the next.
-struct Matrix {
-  const float* data;
+// Values of a row are neighbours; `stride` values from each row to the next.
+template <typename T>
+struct MatrixOf {
+  const T* data;
   size_t stride;
 };
+using Matrix = MatrixOf<float>;
 
 // c [m, n] += factor * a [m, k] b [n, k]^T, or = where `accumulate` is false.
 struct Product {
