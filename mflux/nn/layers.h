@@ -2,6 +2,7 @@
 // A model's layers as values: their weights, nothing else. What is done with them is in ops.h.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,12 @@ struct LowRankPath {
   mx::array up = mx::array(0.0F);    // [outputs, rank] float32
 };
 
+// In what the CPU multiplies; it adds up in float32.
+enum class Products : uint8_t {
+  float32,
+  bfloat16,  // both factors rounded to it; only where has_bfloat16_products() (ops.h)
+};
+
 // y = x W^T + b. W is [outputs, inputs] in a float dtype, or packed as MLX packs it.
 struct Linear {
   std::string name = {};  // for messages
@@ -26,6 +33,7 @@ struct Linear {
   std::optional<mx::array> biases = {};    // affine only
   std::optional<mx::array> bias = {};      // [outputs]
   std::vector<LowRankPath> loras = {};
+  Products products = Products::float32;  // of x and W
 
   int outputs() const { return weight.shape(0); }
   int inputs() const;  // unpacked

@@ -9,6 +9,7 @@
 #include "mflux/base/error.h"
 #include "mflux/nn/cpu/activations.h"
 #include "mflux/nn/cpu/attention.h"
+#include "mflux/nn/cpu/bfloat16.h"
 #include "mflux/nn/cpu/image.h"
 #include "mflux/nn/cpu/linear.h"
 #include "mflux/nn/cpu/norms.h"
@@ -91,13 +92,18 @@ mx::array embed(const mx::array& ids, const Embedding& layer) {
   return y;
 }
 
+bool has_bfloat16_products() {
+  return cpu::has_bfloat16();
+}
+
 mx::array attention(
     const mx::array& q,
     const mx::array& k,
     const mx::array& v,
     float scale,
-    const std::optional<mx::array>& mask) {
-  if (cpu::on_cpu()) return cpu::attention(q, k, v, scale, mask);
+    const std::optional<mx::array>& mask,
+    Products products) {
+  if (cpu::on_cpu()) return cpu::attention(q, k, v, scale, mask, products);
   return mx::fast::scaled_dot_product_attention(q, k, v, scale, mask ? "array" : "", mask);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What networks do with their layers. On Metal and CUDA these are MLX's own operations; on the CPU,
 // where MLX is slow, the ones that matter are ours (nn/cpu/), equal to MLX's up to float32
-// rounding.
+// rounding, unless products in bfloat16 are asked for.
 //
 // Activations are float32 unless said otherwise. Shapes are [batch, tokens, channels] or, for
 // images, [batch, height, width, channels].
@@ -25,6 +25,9 @@ mx::array embed(const mx::array& ids, const Embedding& layer);
 // The weight of a layer in float32, unpacked: [outputs, inputs].
 mx::array dense_weight(const Linear& layer);
 
+// Does this CPU multiply in bfloat16, by instructions made for it?
+bool has_bfloat16_products();
+
 // softmax(scale * q k^T + mask) v. q, k, v: [batch, heads, tokens, head_dim]; k and v may have
 // fewer heads, by a whole factor. mask: additive, broadcast to [batch, heads, queries, keys].
 mx::array attention(
@@ -32,7 +35,8 @@ mx::array attention(
     const mx::array& k,
     const mx::array& v,
     float scale,
-    const std::optional<mx::array>& mask = {});
+    const std::optional<mx::array>& mask = {},
+    Products products = Products::float32);
 
 // Over the last axis, without a weight of its own: (x - mean) / sqrt(var + eps) * (1 + scale) +
 // shift. scale, shift: [batch, 1, channels].

@@ -110,6 +110,11 @@ class Loader {
   void add(const MappedTensor& tensor) {
     Linear& layer = weights_.tensors_[tensor.name];
     layer.name = component_.name + "/" + tensor.name;
+    fill(tensor, layer);
+    if (layer.format || layer.weight.dtype() == mx::bfloat16) layer.products = options_.products;
+  }
+
+  void fill(const MappedTensor& tensor, Linear& layer) {
     if (const BakedTensor* baked = find_baked(tensor)) {
       take_baked(*baked, layer);
       return;

@@ -44,6 +44,7 @@ struct TensorChanges {
 struct LoadOptions {
   std::optional<QuantFormat> quantize = {};  // packs while loading what the family packs
   const TensorChanges* changes = nullptr;    // null: none
+  Products products = Products::float32;     // of weights that are bfloat16 or packed
 };
 
 class Weights {

@@ -5,6 +5,7 @@
 #include <mlx/mlx.h>
 
 #include "mflux/nn/ops.h"
+#include "tests/checkpoints.h"
 #include "tests/testing.h"
 #include "tests/tiny_model.h"
 
@@ -52,6 +53,24 @@ TEST_CASE("a layer packed while loading gives nearly the same output") {
   const std::vector<mx::array> by_mlx = mx::quantize(plain.weight, 64, 8);
   CHECK(mx::array_equal(by_mlx[0], packed.weight).item<bool>());
   CHECK(mx::array_equal(by_mlx[1], *packed.scales).item<bool>());
+}
+
+TEST_CASE("products in bfloat16 are for weights that are bfloat16 or packed") {
+  const testing::TempDir folder;
+  for (const Dtype dtype : {Dtype::bf16, Dtype::f32, Dtype::f16}) {
+    models::SourceComponent source = testing::tiny_flux();
+    for (auto& tensor : source.tensors) tensor.spec.dtype = dtype;
+    const auto file = folder / std::string(dtype_name(dtype)) / "transformer/model.safetensors";
+    testing::write_zeros(file, source);
+    const Checkpoint model = open_checkpoint(file.parent_path().parent_path());
+    for (const auto& format : {std::optional<QuantFormat>(), std::optional(QuantFormat{})}) {
+      const nn::LoadOptions options{.quantize = format, .products = nn::Products::bfloat16};
+      const nn::Linear layer =
+          load_weights(model, "transformer", options).linear("transformer_blocks.1.attn.to_q");
+      const bool expected = format || dtype == Dtype::bf16;
+      CHECK((layer.products == nn::Products::bfloat16) == expected);
+    }
+  }
 }
 
 TEST_CASE("convolutions come with channels last") {

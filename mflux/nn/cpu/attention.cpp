@@ -6,12 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <mlx/ops.h>
 #include <tbb/parallel_for.h>
 
+#include "mflux/nn/cpu/bfloat16.h"
 #include "mflux/nn/cpu/gemm.h"
 #include "mflux/nn/cpu/operation.h"
 #include "mflux/nn/cpu/rows.h"
@@ -25,11 +28,21 @@ namespace {
 constexpr size_t kQueries = 256;
 constexpr size_t kKeys = 256;
 
+// Calls use(batch, head, first) for every kQueries tokens of each head, from several threads.
+template <typename Use>
+void each_tile(size_t batches, size_t heads, size_t tokens, const Use& use) {
+  const size_t tiles = (tokens + kQueries - 1) / kQueries;
+  tbb::parallel_for(size_t{0}, batches * heads * tiles, [&](size_t task) {
+    use(task / tiles / heads, task / tiles % heads, task % tiles * kQueries);
+  });
+}
+
 // [batch, heads, tokens, head_dim] in any layout that BLAS can read, or a copy.
 class Heads {
  public:
   explicit Heads(const mx::array& x)
-      : heads(static_cast<size_t>(x.shape(1))),
+      : batches(static_cast<size_t>(x.shape(0))),
+        heads(static_cast<size_t>(x.shape(1))),
         tokens(static_cast<size_t>(x.shape(2))),
         width(static_cast<size_t>(x.shape(3))) {
     const auto w = static_cast<int64_t>(width);
@@ -49,6 +62,7 @@ class Heads {
     return {data_ + offset, static_cast<size_t>(strides_[2])};
   }
 
+  size_t batches;
   size_t heads;
   size_t tokens;
   size_t width;
@@ -57,6 +71,44 @@ class Heads {
   const float* data_ = nullptr;
   std::array<int64_t, 3> strides_ = {};
   std::optional<Packed> copy_ = {};
+};
+
+// The same times a factor, rounded.
+class RoundedHeads {
+ public:
+  RoundedHeads(const Heads& x, float factor)
+      : heads(x.heads),
+        tokens(x.tokens),
+        width(x.width),
+        values_(x.batches * x.heads * x.tokens * x.width) {
+    each_tile(x.batches, heads, tokens, [&](size_t batch, size_t head, size_t first) {
+      round(x, {batch, head, first}, std::min(kQueries, tokens - first), factor);
+    });
+  }
+  Bfloat16Matrix at(size_t batch, size_t head, size_t token) const {
+    return {row(batch, head, token), width};
+  }
+
+  size_t heads;
+  size_t tokens;
+  size_t width;
+
+ private:
+  Bfloat16* row(size_t batch, size_t head, size_t token) const {
+    return values_.data() + ((batch * heads + head) * tokens + token) * width;
+  }
+  void round(const Heads& x, std::array<size_t, 3> first, size_t count, float factor) {
+    const auto [batch, head, token] = first;
+    const Matrix from = x.at(batch, head, token);
+    const Scratch scaled(width);
+    for (size_t i = 0; i < count; ++i) {
+      std::copy_n(from.data + i * from.stride, width, scaled.data());
+      scale(scaled.data(), width, factor);
+      round_to_bfloat16(scaled.data(), width, row(batch, head, token + i));
+    }
+  }
+
+  ScratchOf<Bfloat16> values_;
 };
 
 // [batch, heads, queries, keys]; mostly broadcast, so read where it lies.
@@ -79,61 +131,86 @@ class Mask {
   std::array<int64_t, 4> strides_;
 };
 
+// What a tile of queries is computed from: heads as they are, or rounded.
+template <typename HeadsOf>
+struct Inputs {
+  HeadsOf q;
+  HeadsOf k;
+  HeadsOf v;
+};
+
 class Computation {
  public:
   Computation(const std::vector<mx::array>& arrays, float factor)
-      : q_(arrays[0]), k_(arrays[1]), v_(arrays[2]), factor_(factor) {
+      : in_{Heads(arrays[0]), Heads(arrays[1]), Heads(arrays[2])}, factor_(factor) {
     if (arrays.size() > 3) mask_.emplace(arrays[3]);
   }
 
   // out: [batch, queries, heads, width of v]
-  void run(size_t batches, float* out) const {
-    const size_t blocks = (q_.tokens + kQueries - 1) / kQueries;
-    tbb::parallel_for(size_t{0}, batches * q_.heads * blocks, [&](size_t task) {
-      const size_t batch = task / blocks / q_.heads;
-      const size_t head = task / blocks % q_.heads;
-      queries(batch, head, task % blocks * kQueries, out);
-    });
+  void run(Products products, float* out) const {
+    if (products == Products::float32) {
+      run_in<float>(in_, factor_, out);
+    } else {
+      run_in<Bfloat16>(
+          Inputs<RoundedHeads>{
+              RoundedHeads(in_.q, factor_), RoundedHeads(in_.k, 1), RoundedHeads(in_.v, 1)},
+          1,
+          out);
+    }
   }
 
  private:
-  void queries(size_t batch, size_t head, size_t first, float* out) const {
-    const size_t count = std::min(kQueries, q_.tokens - first);
-    const size_t kv_head = head / (q_.heads / k_.heads);
-    const size_t stride = q_.heads * v_.width;
-    float* result = out + (batch * q_.tokens + first) * stride + head * v_.width;
+  template <typename T, typename In>
+  void run_in(const In& in, float factor, float* out) const {
+    const auto tile = [&](size_t batch, size_t head, size_t first) {
+      queries<T>(in, factor, {batch, head, first}, out);
+    };
+    each_tile(in_.q.batches, in.q.heads, in.q.tokens, tile);
+  }
+
+  template <typename T, typename In>
+  void queries(const In& in, float factor, std::array<size_t, 3> at, float* out) const {
+    const auto [batch, head, first] = at;
+    const size_t count = std::min(kQueries, in.q.tokens - first);
+    const size_t kv_head = head / (in.q.heads / in.k.heads);
+    const size_t width = in.v.width;
+    const size_t stride = in.q.heads * width;
+    float* result = out + (batch * in.q.tokens + first) * stride + head * width;
     const Scratch scores(kQueries * kKeys + kKeys);
+    const ScratchOf<Bfloat16> rounded(std::is_same_v<T, Bfloat16> ? kQueries * kKeys : 0);
     std::array<SoftmaxRow, kQueries> rows;
     rows.fill({-std::numeric_limits<float>::infinity(), 0});
-    for (size_t key = 0; key < k_.tokens; key += kKeys) {
-      const size_t keys = std::min(kKeys, k_.tokens - key);
+    for (size_t key = 0; key < in.k.tokens; key += kKeys) {
+      const size_t keys = std::min(kKeys, in.k.tokens - key);
       multiply_transposed(
-          {.m = count, .n = keys, .k = q_.width, .factor = factor_},
-          q_.at(batch, head, first),
-          k_.at(batch, kv_head, key),
+          {.m = count, .n = keys, .k = in.q.width, .factor = factor},
+          in.q.at(batch, head, first),
+          in.k.at(batch, kv_head, key),
           scores.data(),
           keys);
       for (size_t i = 0; i < count; ++i) {
+        float* row = scores.data() + i * keys;
         float* space = scores.data() + kQueries * kKeys;
         const float* mask = mask_ ? mask_->at({batch, head, first + i}, key, keys, space) : nullptr;
         // Before the first product there is nothing to bring to a new largest score.
-        const size_t width = key == 0 ? 0 : v_.width;
-        softmax_piece(scores.data() + i * keys, mask, keys, rows[i], result + i * stride, width);
+        softmax_piece(row, mask, keys, rows[i], result + i * stride, key == 0 ? 0 : width);
+        if constexpr (std::is_same_v<T, Bfloat16>) {
+          round_to_bfloat16(row, keys, rounded.data() + i * keys);
+        }
       }
-      multiply(
-          {.m = count, .n = v_.width, .k = keys, .accumulate = key != 0},
-          {scores.data(), keys},
-          v_.at(batch, kv_head, key),
-          result,
-          stride);
+      const Product product{.m = count, .n = width, .k = keys, .accumulate = key != 0};
+      const auto values = in.v.at(batch, kv_head, key);
+      if constexpr (std::is_same_v<T, Bfloat16>) {
+        multiply(product, {rounded.data(), keys}, values, result, stride);
+      } else {
+        multiply(product, {scores.data(), keys}, values, result, stride);
+      }
     }
     // Where the mask excludes everything this is 0 / 0, as in MLX.
-    for (size_t i = 0; i < count; ++i) scale(result + i * stride, v_.width, 1 / rows[i].sum);
+    for (size_t i = 0; i < count; ++i) scale(result + i * stride, width, 1 / rows[i].sum);
   }
 
-  Heads q_;
-  Heads k_;
-  Heads v_;
+  Inputs<Heads> in_;
   float factor_;
   std::optional<Mask> mask_ = {};
 };
@@ -145,7 +222,8 @@ mx::array attention(
     const mx::array& k,
     const mx::array& v,
     float scale,
-    const std::optional<mx::array>& mask) {
+    const std::optional<mx::array>& mask,
+    Products products) {
   std::vector<mx::array> inputs;
   for (const mx::array& x : {q, k, v}) inputs.push_back(mx::astype(x, mx::float32));
   if (mask) {
@@ -154,8 +232,8 @@ mx::array attention(
   }
   // The layout in which the heads of a token become one row again without a copy.
   const mx::Shape out = {q.shape(0), q.shape(2), q.shape(1), v.shape(3)};
-  const auto compute = [scale](const std::vector<mx::array>& arrays, std::span<float> result) {
-    Computation(arrays, scale).run(static_cast<size_t>(arrays[0].shape(0)), result.data());
+  const auto compute = [=](const std::vector<mx::array>& arrays, std::span<float> result) {
+    Computation(arrays, scale).run(products, result.data());
   };
   return mx::transpose(operation("Attention", out, std::move(inputs), compute), {0, 2, 1, 3});
 }

@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "mflux/nn/mlx.h"
+#include "mflux/nn/layers.h"
 
 namespace mflux::nn::cpu {
 
@@ -13,6 +13,7 @@ mx::array attention(
     const mx::array& k,
     const mx::array& v,
     float scale,
-    const std::optional<mx::array>& mask);
+    const std::optional<mx::array>& mask,
+    Products products);
 
 }  // namespace mflux::nn::cpu

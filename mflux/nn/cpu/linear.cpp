@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
+#include "mflux/nn/cpu/bfloat16.h"
 #include "mflux/nn/cpu/dot.h"
 #include "mflux/nn/cpu/gemm.h"
 #include "mflux/nn/cpu/operation.h"
@@ -27,16 +30,18 @@ namespace {
 // for all rows of x. BLAS copies both its sides before it multiplies: the larger they are, the less
 // that counts.
 constexpr size_t kTileOutputs = 512;
-constexpr size_t kTileFloats = 3072 * 1024;
+constexpr size_t kTileValues = 3072 * 1024;
 constexpr size_t kTileRows = 512;
 // Up to here reading the weights is most of the work, and tiles are smaller to stay in the
 // innermost cache.
 constexpr size_t kFewRows = 4;
-constexpr size_t kFewTileFloats = 16384;
+constexpr size_t kFewTileValues = 16384;
+// Packed weights become float32 on their way to bfloat16, so many rows at a time.
+constexpr size_t kRoundedRows = 8;
 
 size_t tile_outputs(size_t rows, size_t inputs) {
-  const size_t floats = rows <= kFewRows ? kFewTileFloats : kTileFloats;
-  return std::clamp<size_t>(floats / inputs, 1, kTileOutputs);
+  const size_t values = rows <= kFewRows ? kFewTileValues : kTileValues;
+  return std::clamp<size_t>(values / inputs, 1, kTileOutputs);
 }
 
 // What the computation knows of the layer besides its arrays.
@@ -46,6 +51,7 @@ struct Shape {
   std::optional<QuantFormat> format;
   bool has_bias;
   size_t loras;
+  Products products;
 };
 
 // The arrays of an operation, one after the other.
@@ -59,7 +65,7 @@ class Arrays {
   size_t next_ = 0;
 };
 
-// Rows [begin, begin + count) of a weight as float32.
+// Rows [begin, begin + count) of a weight as float32 or bfloat16.
 class Weight {
  public:
   Weight(const Shape& shape, Arrays& arrays) : Weight(shape, arrays.next()) {
@@ -70,10 +76,20 @@ class Weight {
     if (format_->has_biases()) biases_.emplace(arrays.next());
   }
 
-  // Float32 weights need no copy.
-  const float* direct(size_t begin) const {
-    const bool is_direct = !format_ && dtype_ == Dtype::f32;
-    return is_direct ? weight_.floats() + begin * columns_ : nullptr;
+  // What is stored as it is multiplied needs no copy.
+  template <typename T>
+  const T* direct(size_t begin) const {
+    constexpr Dtype kDtype = std::is_same_v<T, float> ? Dtype::f32 : Dtype::bf16;
+    if (format_ || dtype_ != kDtype) return nullptr;
+    return reinterpret_cast<const T*>(weight_.bytes().data()) + begin * columns_;
+  }
+  void read(size_t begin, size_t count, Bfloat16* out) const {
+    const Scratch values(kRoundedRows * columns_);
+    for (size_t row = 0; row < count; row += kRoundedRows) {
+      const size_t rows = std::min(kRoundedRows, count - row);
+      read(begin + row, rows, values.data());
+      round_to_bfloat16(values.data(), rows * columns_, out + row * columns_);
+    }
   }
   void read(size_t begin, size_t count, float* out) const {
     const std::span<float> values(out, count * columns_);
@@ -137,7 +153,8 @@ class Computation {
   Computation(const Shape& shape, Arrays arrays)
       : x_(arrays.next()), inputs_(shape.inputs), outputs_(shape.outputs), weight_(shape, arrays) {
     if (shape.has_bias) bias_.emplace(arrays.next());
-    gather_x();
+    if (shape.products == Products::bfloat16 && x_.count() > kFewRows) round_x();
+    if (!rounded_ || shape.loras > 0) gather_x();
     for (size_t i = 0; i < shape.loras; ++i) {
       const mx::array& down = arrays.next();
       loras_.push_back(std::make_unique<LowRank>(down, arrays.next(), x_.count()));
@@ -157,19 +174,22 @@ class Computation {
     }
     const size_t tile = tile_outputs(x_.count(), inputs_);
     each_tile(outputs_, tile, [&](size_t begin, size_t count) {
-      const float* w = weight_.direct(begin);
-      const Scratch unpacked(w == nullptr ? count * inputs_ : 0);
-      if (w == nullptr) {
-        weight_.read(begin, count, unpacked.data());
-        w = unpacked.data();
+      if (rounded_) {
+        columns<Bfloat16>(begin, count, out);
+      } else {
+        columns<float>(begin, count, out);
       }
-      each_tile(x_.count(), kTileRows, [&](size_t row, size_t rows) {
-        tile_of(row, rows, begin, count, w, out);
-      });
     });
   }
 
  private:
+  void round_x() {
+    Bfloat16* out = rounded_.emplace(x_.count() * inputs_).data();
+    each_tile(x_.count(), kTileRows, [&](size_t row, size_t rows) {
+      for (size_t i = row; i < row + rows; ++i)
+        round_to_bfloat16(x_[i], inputs_, out + i * inputs_);
+    });
+  }
   // BLAS wants one distance between rows.
   void gather_x() {
     if (const auto stride = x_.stride()) {
@@ -184,9 +204,28 @@ class Computation {
   }
   Matrix x_rows(size_t row) const { return {matrix_.data + row * matrix_.stride, matrix_.stride}; }
 
-  // Rows [row, row + rows) of the result, columns [begin, begin + count): w holds their weights.
+  Bfloat16Matrix rounded_rows(size_t row) const {
+    return {rounded_->data() + row * inputs_, inputs_};
+  }
+
+  // Columns [begin, begin + count) of the result, of products of T.
+  template <typename T>
+  void columns(size_t begin, size_t count, float* out) const {
+    const T* w = weight_.direct<T>(begin);
+    const ScratchOf<T> unpacked(w == nullptr ? count * inputs_ : 0);
+    if (w == nullptr) {
+      weight_.read(begin, count, unpacked.data());
+      w = unpacked.data();
+    }
+    each_tile(x_.count(), kTileRows, [&](size_t row, size_t rows) {
+      tile_of<T>(row, rows, begin, count, {w, inputs_}, out);
+    });
+  }
+
+  // Of these the rows [row, row + rows).
+  template <typename T>
   void tile_of(
-      size_t row, size_t rows, size_t begin, size_t count, const float* w, float* out) const {
+      size_t row, size_t rows, size_t begin, size_t count, MatrixOf<T> w, float* out) const {
     float* tile = out + row * outputs_ + begin;
     for (size_t i = 0; i < rows; ++i) {
       if (bias_) {
@@ -196,8 +235,13 @@ class Computation {
       }
     }
     const Product product{.m = rows, .n = count, .k = inputs_, .accumulate = true};
-    const auto multiply = rows <= kFewRows ? multiply_few : multiply_transposed;
-    multiply(product, x_rows(row), {w, inputs_}, tile, outputs_);
+    if constexpr (std::is_same_v<T, Bfloat16>) {
+      multiply_transposed(product, rounded_rows(row), w, tile, outputs_);
+    } else if (rows <= kFewRows) {
+      multiply_few(product, x_rows(row), w, tile, outputs_);
+    } else {
+      multiply_transposed(product, x_rows(row), w, tile, outputs_);
+    }
     for (const auto& lora : loras_) {
       const size_t rank = lora->rank;
       multiply_transposed(
@@ -217,6 +261,7 @@ class Computation {
   std::vector<std::unique_ptr<LowRank>> loras_ = {};
   std::optional<Scratch> gathered_ = {};
   Matrix matrix_ = {};
+  std::optional<ScratchOf<Bfloat16>> rounded_ = {};  // x in bfloat16, if that is multiplied
 };
 
 }  // namespace
@@ -233,7 +278,8 @@ mx::array linear(const mx::array& x, const Linear& layer) {
       .outputs = static_cast<size_t>(layer.outputs()),
       .format = layer.format,
       .has_bias = layer.bias.has_value(),
-      .loras = layer.loras.size()};
+      .loras = layer.loras.size(),
+      .products = layer.products};
   for (const LowRankPath& lora : layer.loras) {
     inputs.push_back(mx::astype(lora.down, mx::float32));
     inputs.push_back(mx::astype(lora.up, mx::float32));

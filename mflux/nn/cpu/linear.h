@@ -5,7 +5,8 @@
 
 namespace mflux::nn::cpu {
 
-// As nn::linear. Weights become float32 a few rows at a time, never all of them.
+// As nn::linear. Weights become what is multiplied a few rows at a time, never all of them; with
+// few rows of x that is float32 in any case.
 mx::array linear(const mx::array& x, const Linear& layer);
 
 }  // namespace mflux::nn::cpu

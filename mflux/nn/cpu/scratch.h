@@ -27,4 +27,17 @@ class Scratch {
   Block block_ = {};
 };
 
+// The same for values of T.
+template <typename T>
+class ScratchOf {
+ public:
+  explicit ScratchOf(size_t size)
+      : floats_((size * sizeof(T) + sizeof(float) - 1) / sizeof(float)) {}
+
+  T* data() const { return reinterpret_cast<T*>(floats_.data()); }
+
+ private:
+  Scratch floats_;
+};
+
 }  // namespace mflux::nn::cpu
