@@ -155,6 +155,12 @@ void add_options(CLI::App& app, GenerateArguments& a, const Program& program) {
   add_picture_options(app, a);
   add_output_options(app, a);
   app.option_defaults()->group("Options");
+  app.add_option(
+         "--cpu-precision",
+         a.options.cpu_precision,
+         "What the CPU multiplies in; auto is bfloat16 if it has instructions for that")
+      ->type_name("auto|float32|bfloat16")
+      ->capture_default_str();
   app.add_flag("--low-ram", a.options.low_memory, "Less memory, a little slower");
   app.add_flag("--vae-tiling", a.vae_tiling, "Decode in tiles, which needs less memory");
   app.add_option("--vae-tile-size", a.tile, "A multiple of 16")
@@ -243,6 +249,7 @@ GenerateOptions settle(const CLI::App& app, const GenerateArguments& a) {
   settle_image(app, a, options);
   if (given("--reference")) options.references = a.options.references;
   if (given("--mask")) options.mask = a.options.mask;
+  if (given("--cpu-precision")) options.cpu_precision = a.options.cpu_precision;
   options.low_memory = a.options.low_memory;
   if (a.vae_tiling || given("--vae-tile-size")) options.vae_tile = a.tile;
   return options;

@@ -44,6 +44,7 @@ GenerateOptions parse(const ordered_json& json) {
   const auto mode = parse_quant_mode(json.at("q_mode").get<std::string>());
   if (!mode) fail("q_mode is no mode of MLX");
   options.mode = *mode;
+  options.cpu_precision = json.value("cpu_precision", options.cpu_precision);
   read_path(json, "image", options.image);
   options.image_strength = json.at("image_strength").get<float>();
   for (const auto& reference : json.at("references")) {
@@ -84,6 +85,7 @@ std::string format_recipe(const GenerateOptions& options, const GeneratePlan& pl
       {"scheduler", options.scheduler},
       {"quantize", options.bits ? ordered_json(*options.bits) : nullptr},
       {"q_mode", quant_mode_name(options.mode)},
+      {"cpu_precision", options.cpu_precision},
       {"loras", loras},
       {"image", path_or_null(options.image)},
       {"image_strength", options.image_strength},

@@ -94,7 +94,10 @@ class Generator {
   std::unique_ptr<Pipeline> make_pipeline() {
     return pipelines::make_pipeline(
         model_,
-        {.load = {.quantize = load_format(options_, model_), .changes = &loras_.changes},
+        {.load =
+             {.quantize = load_format(options_, model_),
+              .changes = &loras_.changes,
+              .products = products(options_)},
          .low_memory = options_.low_memory,
          .vae_tile = options_.vae_tile,
          .on_load = [this](std::string_view component) {

@@ -39,6 +39,9 @@ struct GenerateOptions {
   std::vector<LoraRequest> loras = {};  // at run time, in this order
   std::optional<int> bits = {};         // packs while loading; none: as the folder says
   QuantMode mode = QuantMode::affine;
+  // What the CPU multiplies in where weights are bfloat16 or packed: "float32", "bfloat16", or
+  // "auto", which is bfloat16 if it has instructions for that. Sums are float32.
+  std::string cpu_precision = "auto";
   bool low_memory = false;           // transformer block by block, and gone before the VAE comes
   std::optional<int> vae_tile = {};  // pixels, a multiple of 16; none: at once
 };

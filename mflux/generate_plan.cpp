@@ -7,6 +7,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/image/picture.h"
+#include "mflux/nn/ops.h"
 
 namespace mflux {
 namespace {
@@ -151,6 +152,20 @@ nn::SolverKind solver_kind(const GenerateOptions& options) {
       ErrorKind::usage,
       "--scheduler '{}' is not linear (euler), heun or dpm++2m",
       options.scheduler);
+}
+
+nn::Products products(const GenerateOptions& options) {
+  const std::string& asked = options.cpu_precision;
+  if (asked == "float32") return nn::Products::float32;
+  if (asked != "auto" && asked != "bfloat16") {
+    fail(ErrorKind::usage, "--cpu-precision '{}' is not auto, float32 or bfloat16", asked);
+  }
+  if (nn::has_bfloat16_products()) return nn::Products::bfloat16;
+  if (asked == "auto") return nn::Products::float32;
+  fail(
+      ErrorKind::usage,
+      "--cpu-precision bfloat16: this CPU has no instructions for it (AVX512_BF16, AMX_BF16), or "
+      "this build has no oneDNN");
 }
 
 std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model) {

@@ -7,6 +7,7 @@
 #include "mflux/base/quantization.h"
 #include "mflux/checkpoint.h"
 #include "mflux/generate.h"
+#include "mflux/nn/layers.h"
 #include "mflux/nn/schedule.h"
 #include "mflux/pipelines/pipeline.h"
 
@@ -25,6 +26,9 @@ GeneratePlan settle(
 std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model);
 
 nn::SolverKind solver_kind(const GenerateOptions& options);
+
+// Throws a usage Error if the CPU cannot do what is asked for.
+nn::Products products(const GenerateOptions& options);
 
 // The step to begin at with an init image, as in Python's mflux: at least 1.
 int first_step(int steps, float image_strength);

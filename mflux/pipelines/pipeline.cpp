@@ -7,6 +7,12 @@
 
 namespace mflux::pipelines {
 
+nn::LoadOptions load_options(const PipelineOptions& options, std::string_view component) {
+  nn::LoadOptions result = options.load;
+  if (component == "vae") result.products = nn::Products::float32;
+  return result;
+}
+
 std::unique_ptr<Pipeline> make_pipeline(const Checkpoint& model, PipelineOptions options) {
   if (model.single_file) {
     fail(

@@ -76,6 +76,9 @@ struct PipelineOptions {
   std::function<void(std::string_view component)> on_load = {};
 };
 
+// Those of one component: a VAE, which makes the pixels, computes in float32 always.
+nn::LoadOptions load_options(const PipelineOptions& options, std::string_view component);
+
 class Pipeline {
  public:
   Pipeline() = default;

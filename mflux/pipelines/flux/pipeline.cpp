@@ -118,7 +118,7 @@ class FluxPipeline : public Pipeline {
   nn::Weights load(std::string_view component) const {
     mx::clear_cache();  // what the last component took
     if (options_.on_load) options_.on_load(component);
-    return nn::load_weights(model_, component, options_.load);
+    return nn::load_weights(model_, component, load_options(options_, component));
   }
 
   // What a component was loaded for. Only what is not evaluated yet holds its weights, so they go.

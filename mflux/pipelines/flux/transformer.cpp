@@ -23,13 +23,15 @@ struct Heads {
   mx::array q;  // [1, heads, tokens, head_width], normed
   mx::array k;
   mx::array v;
+  nn::Products products;  // of their attention
 };
 
 Heads project(const Projections& layers, const mx::array& x, int heads) {
   return {
       nn::rms_norm(split_heads(nn::linear(x, layers.q), heads), layers.norm_q, kEps),
       nn::rms_norm(split_heads(nn::linear(x, layers.k), heads), layers.norm_k, kEps),
-      split_heads(nn::linear(x, layers.v), heads)};
+      split_heads(nn::linear(x, layers.v), heads),
+      layers.q.products};
 }
 
 // [1, tokens, heads * head_width]
@@ -39,7 +41,9 @@ mx::array attend(const Heads& heads, const Rotation& rotation) {
       nn::rotate_pairs(heads.q, rotation.cos, rotation.sin),
       nn::rotate_pairs(heads.k, rotation.cos, rotation.sin),
       heads.v,
-      1 / std::sqrt(head_width)));
+      1 / std::sqrt(head_width),
+      {},
+      heads.products));
 }
 
 mx::array tokens_between(const mx::array& x, int first, int last) {
@@ -85,7 +89,8 @@ Sequences run(
   const mx::array attended = attend(
       {mx::concatenate({of_text.q, of_image.q}, 2),
        mx::concatenate({of_text.k, of_image.k}, 2),
-       mx::concatenate({of_text.v, of_image.v}, 2)},
+       mx::concatenate({of_text.v, of_image.v}, 2),
+       of_image.products},
       rotation);
   const int border = x.text.shape(1);
   // Python's mflux has GELU by erf here for the picture, by tanh everywhere else.

@@ -41,7 +41,7 @@ class QwenPipeline : public Pipeline {
           title());
     }
     Condition result =
-        qwen::encode_prompts(model_, request, load_options(), [this] { announce("text_encoder"); });
+        qwen::encode_prompts(model_, request, options_.load, [this] { announce("text_encoder"); });
     mx::clear_cache();
     if (edits) add_references(request, result);
     result.latent_height = request.height / kTokenPixels;
@@ -54,7 +54,7 @@ class QwenPipeline : public Pipeline {
     if (!transformer_) {
       announce("transformer");
       transformer_.emplace(
-          nn::load_weights(model_, "transformer", load_options()),
+          nn::load_weights(model_, "transformer", options_.load),
           qwen::TransformerOptions{.low_memory = options_.low_memory});
     }
     const mx::array input =
@@ -102,8 +102,6 @@ class QwenPipeline : public Pipeline {
  private:
   std::string title() const { return std::string(models::family_title(*model_.family)); }
 
-  nn::LoadOptions load_options() const { return options_.load; }
-
   void announce(std::string_view component) const {
     if (options_.on_load) options_.on_load(component);
   }
@@ -123,7 +121,9 @@ class QwenPipeline : public Pipeline {
 
   qwen::Vae load_vae() const {
     announce("vae");
-    return qwen::Vae(nn::load_weights(model_, "vae", load_options()), {.tile = options_.vae_tile});
+    return qwen::Vae(
+        nn::load_weights(model_, "vae", load_options(options_, "vae")),
+        {.tile = options_.vae_tile});
   }
 
   static mx::array encode_with(const qwen::Vae& vae, const mx::array& image) {

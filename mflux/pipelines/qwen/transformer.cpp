@@ -236,7 +236,9 @@ void Transformer::run_block(
       mx::concatenate({of_text.q, of_image.q}, 2),
       mx::concatenate({of_text.k, of_image.k}, 2),
       mx::concatenate({of_text.v, of_image.v}, 2),
-      1.0F / std::sqrt(static_cast<float>(config_.head_width)));
+      1.0F / std::sqrt(static_cast<float>(config_.head_width)),
+      {},
+      block.image.q.products);
   const mx::array y = mx::reshape(
       mx::transpose(joined, {0, 2, 1, 3}),
       {joined.shape(0), joined.shape(2), config_.heads * config_.head_width});
