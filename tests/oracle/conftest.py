@@ -137,6 +137,14 @@ def sources(work) -> Sources:
 
 
 @pytest.fixture(scope="session")
+def bfloat16(program, sources) -> None:
+    """For tests of products in bfloat16."""
+    command = [program.path, "generate", "--model", sources.model("flux"), "--cpu-precision", "bfloat16", "--dry-run"]
+    if subprocess.run(command, capture_output=True).returncode == 2:
+        pytest.skip("no bfloat16 instructions here, or no oneDNN")
+
+
+@pytest.fixture(scope="session")
 def float32_base(work):
     """A transformer in float32, alone in its folder: what is written is the float32 sum itself."""
     made = {}

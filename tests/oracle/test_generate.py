@@ -63,10 +63,13 @@ def psnr(found, expected) -> float:
 def draw(program, tmp_path):
     """The PNG that our program makes."""
 
-    def run(model, *arguments, name="ours.png", steps=STEPS, prompt=PROMPT) -> pathlib.Path:
+    def run(
+        model, *arguments, name="ours.png", steps=STEPS, prompt=PROMPT, precision="float32"
+    ) -> pathlib.Path:
         path = tmp_path / name
         size = ["--height", HEIGHT, "--width", WIDTH, "--steps", steps, "--seed", SEED]
-        program("generate", "--model", model, "--prompt", prompt, *size, "--output", path, *arguments)
+        exact = ["--cpu-precision", precision]
+        program("generate", "--model", model, "--prompt", prompt, *size, *exact, "--output", path, *arguments)
         assert path.is_file()
         return path
 
@@ -103,7 +106,7 @@ def round_times(module, positional, named: dict):
     return positional, named | rounded
 
 
-def diffusers_picture(folder, family: str):
+def diffusers_picture(folder, family: str, dtype=torch.float32):
     noise = mx.random.normal(shape=[1, HEIGHT // 16 * (WIDTH // 16), 64], key=mx.random.key(SEED))
     arguments = dict(
         prompt=PROMPT,
@@ -113,10 +116,10 @@ def diffusers_picture(folder, family: str):
         latents=torch.from_numpy(np.array(noise)),
     )
     if family == "qwen":
-        pipeline = QwenImagePipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        pipeline = QwenImagePipeline.from_pretrained(folder, torch_dtype=dtype)
         arguments |= dict(negative_prompt=NEGATIVE, true_cfg_scale=3.5)
     else:
-        pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=dtype)
         arguments |= dict(guidance_scale=3.5, max_sequence_length=256 if family == "schnell" else 512)
         # As the published CLIP, whose end of text is its highest id; and as mflux, which has the exact GELU here.
         pipeline.text_encoder.config.eos_token_id = pipeline.text_encoder.eos_token_id = 2
@@ -133,6 +136,17 @@ def test_the_picture_is_that_of_diffusers(vivid, draw, figure, family):
     found = psnr(draw(folder, *negative(family)), diffusers_picture(folder, family))
     figure(f"{family}: PSNR to diffusers' picture {found:.1f} dB")
     assert found >= LIMIT
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_products_in_bfloat16_change_less_than_diffusers_in_bfloat16(vivid, bfloat16, draw, figure, family):
+    folder = vivid(family)
+    exact = draw(folder, *negative(family))
+    made = draw(folder, *negative(family), name="bfloat16.png", precision="auto")
+    ours = psnr(made, exact)
+    theirs = psnr(diffusers_picture(folder, family, torch.bfloat16), diffusers_picture(folder, family))
+    figure(f"{family}: PSNR of bfloat16 to float32 {ours:.1f} dB, of diffusers' {theirs:.1f}")
+    assert theirs < ours < 99
 
 
 @pytest.mark.parametrize("family", ["flux", "qwen"])
@@ -245,6 +259,7 @@ def test_seeds_previews_and_taken_names(vivid, program, tmp_path):
         (["--steps", "0"], 2, "0 steps"),
         (["--steps", "-3"], 2, "-3 steps"),
         (["--scheduler", "ddim"], 2, "ddim"),
+        (["--cpu-precision", "half"], 2, "half"),
         (["--output", "picture.jpg"], 2, ".png"),
         (["--output", "no/such/folder/a.png"], 1, "no such folder"),
         (["--image", "missing.png"], 1, "missing.png"),

@@ -114,8 +114,8 @@ def transformer_input(pictures, width: int = 128, tokens: int = 9) -> dict:
 def diffusers_velocity(model, inputs, pictures):
     with torch.no_grad():
         return model(
-            hidden_states=torch.tensor(inputs["latents"]),
-            encoder_hidden_states=torch.tensor(inputs["text"]),
+            hidden_states=torch.tensor(inputs["latents"]).to(model.dtype),
+            encoder_hidden_states=torch.tensor(inputs["text"]).to(model.dtype),
             timestep=torch.tensor(inputs["sigma"]),
             img_shapes=[[(1, *picture) for picture in pictures]],
             return_dict=False,
@@ -454,7 +454,13 @@ def test_the_networks_of_a_saved_folder_are_those_of_its_weights(smooth, saved, 
         assert distance(ours, theirs)[1] <= 1e-6, part
 
 
-def test_a_block_of_the_real_width_is_that_of_diffusers(work, check):
+WIDE_PICTURES = [(8, 6), (4, 4)]
+WIDE_INPUT = transformer_input(WIDE_PICTURES, width=3584, tokens=20)
+
+
+@pytest.fixture(scope="module")
+def wide(work):
+    """One block of the real width, its folder, and its velocity in float32."""
     model = QwenImageTransformer2DModel(num_layers=1).to(torch.bfloat16)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -464,11 +470,21 @@ def test_a_block_of_the_real_width_is_that_of_diffusers(work, check):
                 value.add_(1)
     folder = work / "qwen-real-width"
     model.save_pretrained(folder / "transformer")
-    inputs = transformer_input([(8, 6), (4, 4)], width=3584, tokens=20)
-    expected = diffusers_velocity(model.float(), inputs, [(8, 6), (4, 4)])
-    found = probe(folder, "transformer", **inputs)["velocity"]
+    yield model, folder, diffusers_velocity(model.float(), WIDE_INPUT, WIDE_PICTURES)
     shutil.rmtree(folder)
-    check("qwen transformer block of the real width, diffusers", found, expected)
+
+
+def test_a_block_of_the_real_width_is_that_of_diffusers(wide, check):
+    found = probe(wide[1], "transformer", **WIDE_INPUT)["velocity"]
+    check("qwen transformer block of the real width, diffusers", found, wide[2])
+
+
+def test_products_in_bfloat16_are_nearer_than_torch_in_bfloat16(wide, bfloat16, figure):
+    model, folder, expected = wide
+    ours = distance(probe(folder, "transformer", bfloat16=np.float32(1), **WIDE_INPUT)["velocity"], expected)[1]
+    theirs = distance(array(diffusers_velocity(model.bfloat16(), WIDE_INPUT, WIDE_PICTURES)), expected)[1]
+    figure(f"qwen transformer block of the real width in bfloat16: relative {ours:.1e}, torch's {theirs:.1e}")
+    assert 1e-5 < ours < theirs
 
 
 TEMPLATE = (

@@ -45,7 +45,7 @@ Tensors run_t5(const Checkpoint& model, const Tensors& input) {
 // the same, if there is one.
 Tensors run_transformer(const Checkpoint& model, const Tensors& input) {
   const flux::Transformer transformer =
-      flux::load_transformer(nn::load_weights(model, "transformer", {}));
+      flux::load_transformer(nn::load_weights(model, "transformer", load_options(input)));
   const mx::array& text = input_of(input, "text");
   const std::vector<int> image = integers(input, "image");
   flux::Layout layout{.text_tokens = text.shape(1), .image = {image.at(0), image.at(1)}};

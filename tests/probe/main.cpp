@@ -18,6 +18,11 @@ const mx::array& input_of(const Tensors& input, const std::string& name) {
   return found->second;
 }
 
+nn::LoadOptions load_options(const Tensors& input) {
+  const bool bfloat16 = input.contains("bfloat16");
+  return {.products = bfloat16 ? nn::Products::bfloat16 : nn::Products::float32};
+}
+
 namespace {
 
 void run(const std::string& path, const std::string& part, const char* in, const char* out) {

@@ -8,6 +8,7 @@
 
 #include "mflux/checkpoint.h"
 #include "mflux/nn/mlx.h"
+#include "mflux/nn/weights.h"
 
 namespace mflux::probe {
 
@@ -16,6 +17,9 @@ using Part = Tensors (*)(const Checkpoint& model, const Tensors& input);
 
 // Throws Error if the input lacks it.
 const mx::array& input_of(const Tensors& input, const std::string& name);
+
+// With an input "bfloat16": products in it.
+nn::LoadOptions load_options(const Tensors& input);
 
 // "clip", "t5", "transformer", ... -> what runs it. One table per family, in flux.cpp and qwen.cpp.
 const std::map<std::string, Part>& flux_parts();

@@ -69,7 +69,7 @@ Tensors reference(const Checkpoint& model, const Tensors& input) {
 
 // latents [1, tokens, channels], sigma [1], text [1, tokens, width], pictures [n, 2] -> velocity
 Tensors transformer(const Checkpoint& model, const Tensors& input) {
-  const nn::Weights weights = nn::load_weights(model, "transformer", {});
+  const nn::Weights weights = nn::load_weights(model, "transformer", load_options(input));
   const qwen::Transformer network(weights, {.low_memory = input.contains("low_memory")});
   const std::vector<qwen::Grid> pictures = grids_of(input, "pictures");
   const mx::array& text = input_of(input, "text");
