@@ -30,9 +30,10 @@ def prepare(arguments) -> tuple[pathlib.Path, pathlib.Path]:
     return model, packed
 
 
-def ours(program, model, out, pixels: int, steps: int) -> list:
-    size = ["--height", str(pixels), "--width", str(pixels), "--steps", str(steps)]
-    return [program, "generate", "--model", model, "--prompt", "a red circle", "--seed", "1", *size, "--output", out, "-v"]
+def ours(arguments, model, *more: str) -> list:
+    size = ["--height", arguments.pixels, "--width", arguments.pixels, "--steps", arguments.steps]
+    command = [arguments.program, "generate", "--model", model, "--prompt", "a red circle", "--seed", "1", *size]
+    return [*command, "--output", arguments.work / "out.png", "-v", *more]
 
 
 def seconds_per_step(log: pathlib.Path) -> float:
@@ -53,20 +54,22 @@ def main() -> None:
     size = (str(arguments.pixels), str(arguments.steps))
     peer = [sys.executable, HERE / "peer_diffusers.py", model, *size]
     rows = {
-        "mflux.cpp, bfloat16 weights": ours(arguments.program, model, out, arguments.pixels, arguments.steps),
-        "mflux.cpp, 8 bits": ours(arguments.program, packed, out, arguments.pixels, arguments.steps),
+        "mflux.cpp, bfloat16 weights": ours(arguments, model),
+        "mflux.cpp, 8 bits": ours(arguments, packed),
+        "mflux.cpp, float32 products": ours(arguments, model, "--cpu-precision", "float32"),
+        "mflux.cpp, 8 bits, float32 products": ours(arguments, packed, "--cpu-precision", "float32"),
         "diffusers, float32": [*peer, "float32"],
         "diffusers, bfloat16": [*peer, "bfloat16"],
     }
     print(machine())
-    print(f"{'':28} {'s/step':>7} {'whole s':>8} {'CPU s':>7} {'peak MiB':>9} {'anonymous':>10}")
+    print(f"{'':36} {'s/step':>7} {'whole s':>8} {'CPU s':>7} {'peak MiB':>9} {'anonymous':>10}")
     for name, command in rows.items():
         if arguments.only and name not in arguments.only:
             continue
         out.unlink(missing_ok=True)
         run = measure(command, log)
         print(
-            f"{name:28} {seconds_per_step(log):7.2f} {run.seconds:8.1f} {run.cpu_seconds:7.1f} "
+            f"{name:36} {seconds_per_step(log):7.2f} {run.seconds:8.1f} {run.cpu_seconds:7.1f} "
             f"{run.peak_rss / 2**20:9.0f} {run.peak_anonymous / 2**20:10.0f}",
             flush=True,
         )

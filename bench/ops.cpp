@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ namespace {
 using nn::Conv;
 using nn::Linear;
 using nn::Norm;
+using nn::Products;
 using Make = std::function<mx::array()>;
 
 struct Took {
@@ -61,7 +63,7 @@ struct Case {
 class Report {
  public:
   explicit Report(std::string_view wanted) : wanted_(wanted) {
-    fmt::print("{:<36} {:>8} {:>8} {:>25} {:>9}\n", "", "ours", "MLX", "busy", "wall ms");
+    fmt::print("{:<52} {:>8} {:>8} {:>25} {:>9}\n", "", "ours", "MLX", "busy", "wall ms");
   }
 
   // Makes the case only if its name holds what was asked for.
@@ -74,7 +76,7 @@ class Report {
     const double work = c.their_work != 0 ? c.their_work : c.work;
     const double theirs = work / seconds(c.theirs, 2).processor / 1e9;
     fmt::print(
-        "{:<36} {:>8.1f} {:>8.2f} {:<8} {:>7.1f}x {:>6.1f} {:>9.1f}\n",
+        "{:<52} {:>8.1f} {:>8.2f} {:<8} {:>7.1f}x {:>6.1f} {:>9.1f}\n",
         name,
         ours,
         theirs,
@@ -105,11 +107,12 @@ Linear packed(int outputs, int inputs, int bits) {
   return layer;
 }
 
-Case linear_case(int rows, int inputs, int outputs, int bits) {
+Case linear_case(int rows, int inputs, int outputs, int bits, Products products) {
   const bool is_packed = bits < 16;
   const mx::Dtype dtype = bits == 16 ? mx::bfloat16 : mx::float32;
-  const Linear layer = is_packed ? packed(outputs, inputs, bits)
-                                 : Linear{.weight = values({outputs, inputs}, dtype)};
+  Linear layer = is_packed ? packed(outputs, inputs, bits)
+                           : Linear{.weight = values({outputs, inputs}, dtype)};
+  layer.products = products;
   const mx::array x = values({1, rows, inputs});
   const auto flops = [=](int count) { return 2.0 * count * outputs * inputs; };
   const int few = is_packed ? std::min(rows, 4) : rows;
@@ -119,6 +122,13 @@ Case linear_case(int rows, int inputs, int outputs, int bits) {
     return mx::quantized_matmul(some, layer.weight, *layer.scales, layer.biases, true, 64, bits);
   };
   return {flops(rows), "GFLOP/s", [=] { return nn::linear(x, layer); }, theirs, flops(few)};
+}
+
+// "" and what the CPU can do beside float32.
+std::vector<std::pair<const char*, Products>> all_products() {
+  std::vector<std::pair<const char*, Products>> all = {{"", Products::float32}};
+  if (nn::has_bfloat16_products()) all.emplace_back(" in bfloat16", Products::bfloat16);
+  return all;
 }
 
 void linears(const Report& report) {
@@ -131,30 +141,40 @@ void linears(const Report& report) {
       {1536, 3072, 12288},
       {1536, 12288, 3072},
       {1536, 3072, 3072},
+      {512, 3072, 3072},
+      {4608, 3072, 3072},
+      {4608, 3072, 12288},
       {77, 768, 3072},
       {1, 3072, 18432}};
   for (const auto& [rows, inputs, outputs] : kSizes) {
     for (const int bits : {32, 16, 8, 4}) {
-      report.add(fmt::format("linear {} x {} -> {}, {} bits", rows, inputs, outputs, bits), [&] {
-        return linear_case(rows, inputs, outputs, bits);
-      });
+      for (const auto& [label, products] : all_products()) {
+        const std::string name =
+            fmt::format("linear {} x {} -> {}, {} bits{}", rows, inputs, outputs, bits, label);
+        report.add(name, [&] { return linear_case(rows, inputs, outputs, bits, products); });
+      }
     }
   }
 }
 
+mx::array heads(int tokens) {
+  return mx::transpose(values({1, tokens, 24, 128}), {0, 2, 1, 3});
+}
+
 void attentions(const Report& report) {
   for (const int tokens : {1536, 4608}) {
-    report.add(fmt::format("attention {} tokens, 24 x 128", tokens), [&]() -> Case {
-      const auto heads = [&] { return mx::transpose(values({1, tokens, 24, 128}), {0, 2, 1, 3}); };
-      const mx::array q = heads();
-      const mx::array k = heads();
-      const mx::array v = heads();
-      return {
-          4.0 * tokens * tokens * 3072,
-          "GFLOP/s",
-          [=] { return nn::attention(q, k, v, 0.088F); },
-          [=] { return mx::fast::scaled_dot_product_attention(q, k, v, 0.088F, ""); }};
-    });
+    for (const auto& [label, products] : all_products()) {
+      report.add(fmt::format("attention {} tokens, 24 x 128{}", tokens, label), [&]() -> Case {
+        const mx::array q = heads(tokens);
+        const mx::array k = heads(tokens);
+        const mx::array v = heads(tokens);
+        return {
+            4.0 * tokens * tokens * 3072,
+            "GFLOP/s",
+            [=, in = products] { return nn::attention(q, k, v, 0.088F, {}, in); },
+            [=] { return mx::fast::scaled_dot_product_attention(q, k, v, 0.088F, ""); }};
+      });
+    }
   }
 }
 
