@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+import peer_sdcpp
 from measure import machine, measure
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -37,7 +38,9 @@ def ours(arguments, model, *more: str) -> list:
 
 
 def seconds_per_step(log: pathlib.Path) -> float:
-    return float(re.findall(r"([\d.]+) s/step", log.read_text())[-1])
+    text = log.read_text(errors="replace")
+    steps = re.findall(r"([\d.]+) s/step", text)  # ours and diffusers'
+    return float(steps[-1] if steps else re.findall(r"(\d+)/\1 - ([\d.]+)s/it", text)[0][1])
 
 
 def main() -> None:
@@ -47,17 +50,24 @@ def main() -> None:
     parser.add_argument("--family", choices=KINDS, default="flux")
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--sd-cli", type=pathlib.Path, help="of stable-diffusion.cpp (peer_sdcpp.py); FLUX.1 only")
     parser.add_argument("--only", action="append", help="a row of the table")
     arguments = parser.parse_args()
     model, packed = prepare(arguments)
     out, log = arguments.work / "out.png", arguments.work / "log.txt"
     size = (str(arguments.pixels), str(arguments.steps))
     peer = [sys.executable, HERE / "peer_diffusers.py", model, *size]
+    sdcpp = {}
+    if arguments.sd_cli and arguments.family == "flux":
+        for kind in ("q8_0", "bf16"):
+            command = peer_sdcpp.command(arguments.sd_cli, model, arguments.work, kind, *map(int, size))
+            sdcpp[f"stable-diffusion.cpp, {kind}"] = command
     rows = {
         "mflux.cpp, bfloat16 weights": ours(arguments, model),
         "mflux.cpp, 8 bits": ours(arguments, packed),
         "mflux.cpp, float32 products": ours(arguments, model, "--cpu-precision", "float32"),
         "mflux.cpp, 8 bits, float32 products": ours(arguments, packed, "--cpu-precision", "float32"),
+        **sdcpp,
         "diffusers, float32": [*peer, "float32"],
         "diffusers, bfloat16": [*peer, "bfloat16"],
     }

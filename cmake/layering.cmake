@@ -18,7 +18,7 @@ set(MAY_mflux/models      "${BASE}|mflux/models/.*|mflux/lora/target\\.h|nlohman
 set(MAY_mflux/tokenizer   "${BASE}|mflux/tokenizer/.*|nlohmann/.*|utf8proc\\.h")
 set(MAY_mflux/image       "${BASE}|mflux/image/.*|(png|zlib|turbojpeg)\\.h")
 set(MAY_mflux/report      "${BASE}|mflux/report/.*|mflux/image/.*|mflux/(report|block_name)\\.h|nlohmann/.*")
-set(MAY_mflux/nn          "${BASE}|mflux/nn/.*|mflux/kernels/.*|mflux/lora/contributions\\.h|mflux/(checkpoint|decode)\\.h|mlx/.*|hwy/.*|tbb/.*|cblas\\.h|dnnl\\.hpp?|Accelerate/.*")
+set(MAY_mflux/nn          "${BASE}|mflux/nn/.*|mflux/kernels/.*|mflux/lora/contributions\\.h|mflux/(checkpoint|decode)\\.h|mlx/.*|hwy/.*|tbb/.*|cblas\\.h|dnnl\\.h(pp)?|Accelerate/.*")
 set(MAY_mflux/pipelines   "${BASE}|mflux/pipelines/.*|mflux/nn/.*|mflux/tokenizer/.*|mflux/checkpoint\\.h|nlohmann/.*|mlx/.*")
 set(MAY_mflux             "${BASE}|mflux/.*|nlohmann/.*|tbb/.*|mlx/.*")
 set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/hub/hub\\.h|mflux/image/png\\.h|mflux/lora/family\\.h|cli/.*|CLI/.*|nlohmann/.*|toml\\+\\+/.*")

@@ -68,8 +68,9 @@ struct SaveOptions {
   // shards can be the same files in several outputs of a job.
   std::set<std::string> apart = {};
   uint64_t max_shard_bytes = uint64_t{2} << 30;
-  uint64_t max_memory = uint64_t{1} << 30;  // bytes of buffers, 16 MiB or more; mapped LoRA files do not count
-  bool sha256 = false;                      // add sha256 beside XXH3-128 in the receipt
+  uint64_t max_memory = uint64_t{1}
+                        << 30;  // bytes of buffers, 16 MiB or more; mapped LoRA files do not count
+  bool sha256 = false;          // add sha256 beside XXH3-128 in the receipt
 
   // The format asked for, or none; throws a usage Error if MLX has no such format.
   std::optional<QuantFormat> quant_format() const;

@@ -157,7 +157,8 @@ class Planner {
     if (allowed < kTileMemory) {
       fail(
           ErrorKind::usage,
-          "--max-memory allows {} bytes, expected at least {} MiB, which one tile of a tensor takes",
+          "--max-memory allows {} bytes, expected at least {} MiB, which one tile of a tensor "
+          "takes",
           allowed,
           kTileMemory >> 20);
     }

@@ -181,8 +181,7 @@ TEST_CASE("outputs that collide, or do not fit into the memory, are wrong usage"
   CHECK(contains(
       message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / "eight/in"; }),
       "is inside another"));
-  CHECK(contains(
-      message([](JobOptions& job) { job.max_memory = 16 << 20; }), "MiB for 6 outputs"));
+  CHECK(contains(message([](JobOptions& job) { job.max_memory = 16 << 20; }), "MiB for 6 outputs"));
 }
 
 TEST_CASE("a job that is told to stop ends as interrupted and leaves nothing") {
