@@ -164,8 +164,8 @@ nn::Products products(const GenerateOptions& options) {
   if (asked == "auto") return nn::Products::float32;
   fail(
       ErrorKind::usage,
-      "--cpu-precision bfloat16: this CPU has no instructions for it (AVX512_BF16, AMX_BF16), or "
-      "this build has no oneDNN");
+      "--cpu-precision bfloat16: this CPU has no instructions for it (AMX_BF16), or this build has "
+      "no oneDNN");
 }
 
 std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model) {

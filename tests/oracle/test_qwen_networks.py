@@ -454,36 +454,31 @@ def test_the_networks_of_a_saved_folder_are_those_of_its_weights(smooth, saved, 
         assert distance(ours, theirs)[1] <= 1e-6, part
 
 
-WIDE_PICTURES = [(8, 6), (4, 4)]
-WIDE_INPUT = transformer_input(WIDE_PICTURES, width=3584, tokens=20)
-
-
 @pytest.fixture(scope="module")
 def wide(work):
-    """One block of the real width, its folder, and its velocity in float32."""
     model = QwenImageTransformer2DModel(num_layers=1).to(torch.bfloat16)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, value in model.named_parameters():
             value.uniform_(-0.03, 0.03, generator=generator)
-            if ".norm_" in name or name.startswith("txt_norm"):
-                value.add_(1)
+            value.add_(1 if ".norm_" in name or name.startswith("txt_norm") else 0)
     folder = work / "qwen-real-width"
     model.save_pretrained(folder / "transformer")
-    yield model, folder, diffusers_velocity(model.float(), WIDE_INPUT, WIDE_PICTURES)
+    inputs = transformer_input([(8, 6), (4, 4)], width=3584, tokens=20)
+    yield model, folder, inputs, diffusers_velocity(model.float(), inputs, inputs["pictures"].tolist())
     shutil.rmtree(folder)
 
 
 def test_a_block_of_the_real_width_is_that_of_diffusers(wide, check):
-    found = probe(wide[1], "transformer", **WIDE_INPUT)["velocity"]
-    check("qwen transformer block of the real width, diffusers", found, wide[2])
+    _, folder, inputs, expected = wide
+    check("qwen transformer 3072 wide, diffusers", probe(folder, "transformer", **inputs)["velocity"], expected)
 
 
 def test_products_in_bfloat16_are_nearer_than_torch_in_bfloat16(wide, bfloat16, figure):
-    model, folder, expected = wide
-    ours = distance(probe(folder, "transformer", bfloat16=np.float32(1), **WIDE_INPUT)["velocity"], expected)[1]
-    theirs = distance(array(diffusers_velocity(model.bfloat16(), WIDE_INPUT, WIDE_PICTURES)), expected)[1]
-    figure(f"qwen transformer block of the real width in bfloat16: relative {ours:.1e}, torch's {theirs:.1e}")
+    model, folder, inputs, expected = wide
+    ours = distance(probe(folder, "transformer", bfloat16=np.float32(1), **inputs)["velocity"], expected)[1]
+    theirs = distance(array(diffusers_velocity(model.bfloat16(), inputs, inputs["pictures"].tolist())), expected)[1]
+    figure(f"qwen transformer 3072 wide in bfloat16: relative {ours:.1e}, torch's {theirs:.1e}")
     assert 1e-5 < ours < theirs
 
 

@@ -14,7 +14,7 @@ using Bfloat16Matrix = MatrixOf<Bfloat16>;
 
 void round_to_bfloat16(const float* values, size_t count, Bfloat16* out);
 
-// Was this built with oneDNN, and does the CPU have instructions for it (AMX_BF16 or AVX512_BF16)?
+// Was this built with oneDNN, and does the CPU have AMX_BF16?
 // Only then the products are there; of a size, they take no factor but 1.
 bool has_bfloat16();
 void multiply_transposed(
