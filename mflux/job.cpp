@@ -176,23 +176,11 @@ JobReport run(const JobOptions& options, const SaveEvents& events) {
   return report;
 }
 
-// One tile of the model is in flight for every output.
-void check_memory(const JobOptions& options) {
-  const uint64_t needed = options.outputs.size() * kTileMemory;
-  if (options.max_memory >= needed) return;
-  fail(
-      ErrorKind::usage,
-      "max-memory allows {} bytes, expected at least {} MiB for {} outputs",
-      options.max_memory,
-      needed >> 20,
-      options.outputs.size());
-}
-
 }  // namespace
 
 JobPlan plan_job(const JobOptions& options, const SaveEvents& events) {
   check_outputs(options.outputs);
-  check_memory(options);
+  check_tile_memory(options.max_memory, options.outputs.size());
   JobPlan job{.model = open_checkpoint(hub::resolve_model(options.model), options.base_model)};
   for (const SaveOptions& asked : options.outputs) {
     JobOutput output{.options = asked};

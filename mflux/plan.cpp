@@ -77,7 +77,8 @@ class Planner {
     for (size_t i = 0; i < model_.components.size(); ++i) add_component(i);
     for (PlannedTensor& tensor : plan_.tensors) attach_deltas(tensor);
     for (PlannedTensor& tensor : plan_.tensors) choose_format(tensor);
-    check_memory();
+    check_tile_memory(plan_.options.max_memory, 1);
+    gather_whole_groups();
     lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
     add_notes();
@@ -152,18 +153,9 @@ class Planner {
     }
   }
 
-  void check_memory() {
-    const uint64_t allowed = plan_.options.max_memory;
-    if (allowed < kTileMemory) {
-      fail(
-          ErrorKind::usage,
-          "--max-memory allows {} bytes, expected at least {} MiB, which one tile of a tensor "
-          "takes",
-          allowed,
-          kTileMemory >> 20);
-    }
+  void gather_whole_groups() {
     plan_.whole_groups = find_whole_groups(model_, plan_);
-    check_whole_memory(plan_.whole_groups, allowed);
+    check_whole_memory(plan_.whole_groups, plan_.options.max_memory);
   }
 
   std::optional<QuantFormat> source_format(const PlannedTensor& tensor) const {

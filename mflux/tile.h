@@ -17,6 +17,9 @@ namespace mflux {
 // A bound on what one tile in flight needs, scratch included.
 constexpr uint64_t kTileMemory = 16 << 20;
 
+// Throws a usage Error if `max_memory` bytes do not hold one tile in flight for each output.
+void check_tile_memory(uint64_t max_memory, size_t outputs);
+
 // Rows of a source tensor that go into one planned tensor.
 struct TileUse {
   const PlannedTensor* tensor = nullptr;
