@@ -108,6 +108,15 @@ std::optional<double> ReportFacts::mean_relative_error() const {
   return count == 0 ? std::nullopt : std::optional(sum / static_cast<double>(count));
 }
 
+ComponentSize ReportFacts::all_together() const {
+  ComponentSize total{.name = "all together"};
+  for (const ComponentSize& size : sizes) {
+    total.before += size.before;
+    total.after += size.after;
+  }
+  return total;
+}
+
 ReportFacts gather_report(const ReportOptions& options) {
   try {
     const fs::path file = options.folder / "bake.json";

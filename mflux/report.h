@@ -122,6 +122,7 @@ struct ReportFacts {
 
   std::optional<double> mean_kept() const;            // over tensors and LoRAs; none if nothing
   std::optional<double> mean_relative_error() const;  // over baked tensors
+  ComponentSize all_together() const;                 // sums of `sizes`
 };
 
 // Reads bake.json and headers. Throws Error: no folder, no receipt or a broken one, a file of

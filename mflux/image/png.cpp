@@ -130,9 +130,13 @@ Picture decode_png(std::span<const std::byte> bytes, const std::string& name) {
 
 PngText read_png_text(const std::filesystem::path& path) {
   const MappedFile file(path);
-  if (!has_signature(file.bytes())) fail("{}: not a PNG file", path.string());
+  return decode_png_text(file.bytes(), path.string());
+}
+
+PngText decode_png_text(std::span<const std::byte> bytes, const std::string& name) {
+  if (!has_signature(bytes)) fail("{}: not a PNG file", name);
   PngText text;
-  each_chunk(file.bytes(), [&](std::string_view type, std::string_view data) {
+  each_chunk(bytes, [&](std::string_view type, std::string_view data) {
     if (type == "iTXt") add_international_text(data, text);
     if (type != "tEXt") return;
     const size_t end = data.find('\0');

@@ -24,6 +24,7 @@ Picture decode_png(std::span<const std::byte> bytes, const std::string& name);
 
 // The iTXt (uncompressed) and tEXt chunks of a PNG file.
 PngText read_png_text(const std::filesystem::path& path);
+PngText decode_png_text(std::span<const std::byte> bytes, const std::string& name);
 
 // Whole or not at all: temporary file, sync, rename.
 void write_png(const std::filesystem::path& path, const Picture& picture, const PngText& text);

@@ -105,8 +105,7 @@ std::string draw_grid(const std::string& kind, const Grid& grid) {
 }  // namespace
 
 std::string storage_class(const std::string& stored) {
-  const size_t end = stored.find("-bit");
-  if (end != stored.npos) return "q" + stored.substr(0, end);
+  if (const auto bits = bits_of(stored)) return "q" + *bits;
   std::string name;
   for (const char c : stored) {
     if (std::isalnum(static_cast<unsigned char>(c)) != 0)

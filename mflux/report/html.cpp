@@ -108,6 +108,11 @@ std::string table(
   return out + "</table></div>\n";
 }
 
+std::optional<std::string> bits_of(const std::string& stored) {
+  const size_t end = stored.find("-bit");
+  return end == stored.npos ? std::nullopt : std::optional(stored.substr(0, end));
+}
+
 std::string readable_size(uint64_t bytes) {
   constexpr std::array<std::string_view, 4> kUnits = {"kB", "MB", "GB", "TB"};
   if (bytes < 1000) return fmt::format("{} bytes", bytes);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ std::string escape(std::string_view text);
 std::string escape_name(std::string_view name);
 
 std::string data_uri(std::span<const std::byte> png);
+
+// Of a stored form: "8-bit affine, group 64" -> "8"; none if it is not packed.
+std::optional<std::string> bits_of(const std::string& stored);
 
 std::string readable_size(uint64_t bytes);  // "12.58 GB", "1.2 kB": decimal units
 // A table that scrolls in its own box; cells are HTML. A title that begins with '>' is of a column

@@ -112,7 +112,7 @@ Picture read_png(const fs::path& file, PictureRow& row) {
       {.width = picture.width,
        .height = picture.height,
        .png = {mapped.bytes().begin(), mapped.bytes().end()}});
-  read_caption(read_png_text(file), row);
+  read_caption(decode_png_text(mapped.bytes(), file.string()), row);
   return picture;
 }
 

@@ -111,22 +111,18 @@ void put_verdict(std::string& out, const ReportFacts& facts) {
     out += "</ul>\n";
   }
   out += "</section>\n<dl class=\"tiles\">\n";
-  uint64_t before = 0;
-  uint64_t after = 0;
-  for (const ComponentSize& size : facts.sizes) {
-    before += size.before;
-    after += size.after;
-  }
+  const ComponentSize all = facts.all_together();
   put_tile(out, "Model", facts.title);
   put_tile(out, "LoRAs", std::to_string(facts.loras.size()));
   put_tile(out, "Layers changed", std::to_string(facts.baked.size()));
   put_tile(out, "Kept on average", optional_percent(facts.mean_kept()));
-  put_tile(out, "Weights", readable_size(after));
-  if (before != 0) {
+  put_tile(out, "Weights", readable_size(all.after));
+  if (all.before != 0) {
     put_tile(
         out,
         "Of the source's size",
-        fmt::format("{:.0f} %", 100 * static_cast<double>(after) / static_cast<double>(before)));
+        fmt::format(
+            "{:.0f} %", 100 * static_cast<double>(all.after) / static_cast<double>(all.before)));
   }
   out += "</dl>\n";
 }
@@ -143,11 +139,7 @@ void put_sources(std::string& out, const ReportFacts& facts) {
 }
 
 void put_sizes(std::string& out, const ReportFacts& facts) {
-  ComponentSize total{.name = "all together"};
-  for (const ComponentSize& size : facts.sizes) {
-    total.before += size.before;
-    total.after += size.after;
-  }
+  const ComponentSize total = facts.all_together();
   const uint64_t most = std::max(total.before, total.after);
   std::vector<ComponentSize> sizes = facts.sizes;
   if (sizes.size() > 1) sizes.push_back(total);

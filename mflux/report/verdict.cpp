@@ -21,11 +21,8 @@ std::string storing(const ReportFacts& facts) {
   std::set<std::string> widths;
   std::set<std::string> dtypes;
   for (const BakedTensor& tensor : facts.baked) {
-    const size_t end = tensor.stored.find("-bit");
-    if (end == tensor.stored.npos)
-      dtypes.insert(tensor.stored);
-    else
-      widths.insert(tensor.stored.substr(0, end));
+    const auto bits = bits_of(tensor.stored);
+    (bits ? widths : dtypes).insert(bits.value_or(tensor.stored));
   }
   if (!widths.empty()) return fmt::format("{}-bit quantization", fmt::join(widths, "- and "));
   return fmt::format("rounding to {}", fmt::join(dtypes, " and "));
@@ -34,8 +31,7 @@ std::string storing(const ReportFacts& facts) {
 std::string form(const ReportFacts& facts) {
   std::set<std::string> forms;
   for (const HeldTensor& tensor : facts.tensors) {
-    const size_t end = tensor.stored.find("-bit");
-    if (end != tensor.stored.npos) forms.insert(tensor.stored.substr(0, end));
+    if (const auto bits = bits_of(tensor.stored)) forms.insert(*bits);
   }
   if (forms.empty()) return "in full precision";
   return fmt::format("at {} bits", fmt::join(forms, " and "));
