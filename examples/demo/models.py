@@ -7,15 +7,16 @@ Qwen-Image's template is one token; other text falls apart into bytes.
 """
 
 import collections
-import io
-import json
 import math
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import sentencepiece
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "oracle"))
+
+import tokenizer_folders
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -25,7 +26,6 @@ from diffusers import (
     QwenImageTransformer2DModel,
 )
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -43,7 +43,6 @@ import scenes
 WIDTH = 128
 HEADS = 2
 ROPE = (8, 28, 28)
-QWEN_MARKS = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
 # Relative distances of the T5 from 8 tokens up are never looked at: its buckets for them are shut. So all padding that is
 # 16 tokens or more behind the caption is encoded alike, and training need not carry 500 tokens of it (train.py).
 T5_REACH = 8
@@ -55,64 +54,11 @@ def corpus() -> list[str]:
     return [scene.caption for scene in scenes.training(4000, seed=1)]
 
 
-def write_json(file: pathlib.Path, value) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def byte_pairs(texts: list[str], suffix: str = "") -> tuple[dict[str, int], list[list[str]]]:
-    """A byte-level vocabulary in which every frequent word of the texts is one token."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix) if suffix else models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=2000,
-        min_frequency=50,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-        **({"end_of_word_suffix": suffix} if suffix else {}),
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    vocabulary = model["vocab"]
-    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        for token in (byte, byte + suffix):
-            vocabulary.setdefault(token, len(vocabulary))
-    return vocabulary, model["merges"]
-
-
-def write_byte_pairs(folder: pathlib.Path, vocabulary: dict[str, int], merges: list[list[str]]) -> None:
-    write_json(folder / "vocab.json", vocabulary)
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def clip_tokenizer(folder: pathlib.Path) -> int:
     # CLIP's pre-tokenizer gives words without their space and marks their end instead.
-    words = [word.replace(",", " ,") for word in corpus()]
-    vocabulary, merges = byte_pairs([word for text in words for word in text.split()], "</w>")
-    start, end = "<|startoftext|>", "<|endoftext|>"
-    for token in (start, end):
-        vocabulary[token] = len(vocabulary)
-    write_byte_pairs(folder, vocabulary, merges)
-    flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-    named = {key: {"content": value, **flags} for key, value in (("bos_token", start), ("eos_token", end), ("unk_token", end))}
-    write_json(folder / "special_tokens_map.json", named | {"pad_token": end})
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            "add_prefix_space": False,
-            "added_tokens_decoder": {vocabulary[t]: {"content": t, **flags, "special": True} for t in (start, end)},
-            "bos_token": start,
-            "do_lower_case": True,
-            "eos_token": end,
-            "errors": "replace",
-            "model_max_length": 77,
-            "pad_token": end,
-            "tokenizer_class": "CLIPTokenizer",
-            "unk_token": end,
-        },
-    )
-    return len(vocabulary)
+    words = [word for text in corpus() for word in text.replace(",", " ,").split()]
+    tokenizer_folders.clip(folder, tokenizer_folders.byte_pairs(2000, "</w>", words, least=50))
+    return len(CLIPTokenizer.from_pretrained(folder))
 
 
 def t5_pieces() -> dict[str, float]:
@@ -125,41 +71,13 @@ def t5_pieces() -> dict[str, float]:
 
 def t5_tokenizer(folder: pathlib.Path) -> int:
     # The trainer provides the published model's normalization; its own pieces split these few words into letters.
-    trained = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus()),
-        model_writer=trained,
-        vocab_size=100,
-        model_type="unigram",
-        normalization_rule_name="nmt_nfkc",
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        hard_vocab_limit=False,
-        minloglevel=2,
-        num_threads=1,
-    )
-    model = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
+    trained = tokenizer_folders.t5_model(corpus(), size=100, coverage=0.9995)
+    model = sentencepiece_model_pb2.ModelProto.FromString(trained)
     del model.pieces[3:]  # behind <pad>, </s> and <unk>
     for piece, score in t5_pieces().items():
         model.pieces.add(piece=piece, score=score)
     model.trainer_spec.vocab_size = len(model.pieces)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(model.SerializeToString())
-    named = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    extra = [f"<extra_id_{i}>" for i in range(100)]
-    write_json(folder / "special_tokens_map.json", named | {"additional_special_tokens": extra})
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            **named,
-            "additional_special_tokens": extra,
-            "extra_ids": 100,
-            "model_max_length": 512,
-            "tokenizer_class": "T5Tokenizer",
-        },
-    )
+    tokenizer_folders.t5(folder, model.SerializeToString())
     return len(T5Tokenizer.from_pretrained(folder))
 
 
@@ -173,44 +91,13 @@ TEMPLATE_TOKENS = 34
 
 def qwen_tokenizer(folder: pathlib.Path) -> int:
     plain = TEMPLATE
-    for mark in QWEN_MARKS:
+    for mark in tokenizer_folders.QWEN_ADDED:
         plain = plain.replace(mark, "")
-    vocabulary, merges = byte_pairs(corpus() + [plain] * 1000)
-    write_byte_pairs(folder, vocabulary, merges)
-    marks = ["<|endoftext|>", *QWEN_MARKS]
-    ids = {token: len(vocabulary) + i for i, token in enumerate(marks)}
-    write_json(folder / "added_tokens.json", ids)
-    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
-    write_json(
-        folder / "special_tokens_map.json",
-        {
-            "additional_special_tokens": QWEN_MARKS,
-            "eos_token": {"content": "<|im_end|>", **flags},
-            "pad_token": {"content": "<|endoftext|>", **flags},
-        },
-    )
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            "add_bos_token": False,
-            "add_prefix_space": False,
-            "added_tokens_decoder": {ids[token]: {"content": token, **flags, "special": True} for token in marks},
-            "additional_special_tokens": QWEN_MARKS,
-            "bos_token": None,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": "<|im_end|>",
-            "errors": "replace",
-            "model_max_length": 131072,
-            "pad_token": "<|endoftext|>",
-            "split_special_tokens": False,
-            "tokenizer_class": "Qwen2Tokenizer",
-            "unk_token": None,
-        },
-    )
+    tokenizer_folders.qwen(folder, tokenizer_folders.byte_pairs(2000, "", corpus() + [plain] * 1000, least=50))
     tokenizer = Qwen2Tokenizer.from_pretrained(folder)
     prefix = tokenizer(TEMPLATE.split("{}")[0]).input_ids
     assert len(prefix) == TEMPLATE_TOKENS, f"the template has {len(prefix)} tokens"
-    return len(vocabulary) + len(marks)
+    return len(tokenizer)
 
 
 def clip(words: int) -> CLIPTextModel:
@@ -257,7 +144,10 @@ def shut_far_distances(model: T5EncoderModel) -> None:
 
 
 def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
-    marks = words - len(QWEN_MARKS)
+
+    def id_of(token: str) -> int:  # they stand behind all others
+        return words - len(tokenizer_folders.QWEN_ADDED) + tokenizer_folders.QWEN_ADDED.index(token)
+
     return Qwen2_5_VLForConditionalGeneration(
         Qwen2_5_VLConfig(
             text_config=dict(
@@ -272,17 +162,17 @@ def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
                 rope_parameters={"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1000000.0},
                 tie_word_embeddings=False,
                 bos_token_id=None,
-                eos_token_id=marks + 1,
-                pad_token_id=marks - 1,
+                eos_token_id=id_of("<|im_end|>"),
+                pad_token_id=id_of("<|endoftext|>"),
             ),
             vision_config=dict(
                 depth=1, hidden_size=32, intermediate_size=64, num_heads=2, out_hidden_size=WIDTH, fullatt_block_indexes=[0]
             ),
             tie_word_embeddings=False,
-            vision_start_token_id=marks + 2,
-            vision_end_token_id=marks + 3,
-            image_token_id=marks + 4,
-            video_token_id=marks + 4,
+            vision_start_token_id=id_of("<|vision_start|>"),
+            vision_end_token_id=id_of("<|vision_end|>"),
+            image_token_id=id_of("<|image_pad|>"),
+            video_token_id=id_of("<|image_pad|>"),
         )
     )
 
@@ -400,9 +290,8 @@ def write(family: str, folder: pathlib.Path, networks: dict[str, torch.nn.Module
         network.to(torch.bfloat16).save_pretrained(folder / name)
     scheduler(family).save_pretrained(folder / "scheduler")
     parts = {name: list(classes) for name, classes in PARTS[family].items()}
-    write_json(
-        folder / "model_index.json", {"_class_name": PIPELINES[family], "_diffusers_version": "0.42.1", **parts}
-    )
+    index = {"_class_name": PIPELINES[family], "_diffusers_version": "0.42.1", **parts}
+    tokenizer_folders.write_json(folder / "model_index.json", index)
 
 
 if __name__ == "__main__":

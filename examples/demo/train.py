@@ -60,9 +60,22 @@ def rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
 
 
-def set_rate(optimizer, value: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = value
+def descend(stage: str, parameters, steps: int, peak: float, loss_of, *, after=None, betas=(0.9, 0.99), decay=0.0) -> None:
+    """AdamW on loss_of(); after(step) is called behind each step, which are counted from 0."""
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, betas=betas, weight_decay=decay)
+    progress = Progress(stage, steps)
+    for step in range(steps):
+        loss = loss_of(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, steps, peak)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if after:
+            after(step)
+        progress.step(step + 1, loss.item())
 
 
 # ---- autoencoder
@@ -126,10 +139,9 @@ def train_vae(vae, stage: str, steps: int) -> None:
     random = np.random.default_rng(SEED + flat)
     # Styles too, or no LoRA of the transformer could show them.
     pool = torch.cat([pictures(2000, random), pictures(500, random, "ink"), pictures(500, random, "stripes")])
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
     generator = torch.Generator().manual_seed(SEED + flat)
-    progress = Progress(stage, steps)
-    for step in range(steps):
+
+    def loss_of(step: int) -> torch.Tensor:
         whole = step > 0.8 * steps  # crops first: they cost a quarter
         chosen = pool[torch.randint(len(pool), (2 if whole else 4,), generator=generator)]
         if not whole:
@@ -140,13 +152,9 @@ def train_vae(vae, stage: str, steps: int) -> None:
         made = decoded(vae, mean + noise * (0.5 * log_variance).exp())
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         slopes = sum(F.l1_loss(a, b) for a, b in zip(edges(made), edges(chosen)))
-        loss = flat * F.l1_loss(made, chosen) + 2 * F.mse_loss(made, chosen) + slopes + kl_weight * kl
-        set_rate(optimizer, rate(step, steps, 2e-3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        progress.step(step + 1, loss.item())
+        return flat * F.l1_loss(made, chosen) + 2 * F.mse_loss(made, chosen) + slopes + kl_weight * kl
+
+    descend(stage, vae.parameters(), steps, 2e-3, loss_of)
 
 
 def train_decoder(vae, steps: int) -> None:
@@ -155,10 +163,9 @@ def train_decoder(vae, steps: int) -> None:
     parameters = [p for name, p in vae.named_parameters() if name.startswith(("decoder", "post_quant_conv"))]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
     generator = torch.Generator().manual_seed(SEED + 8)
-    progress = Progress("decoder", steps)
-    for step in range(steps):
+
+    def loss_of(_step: int) -> torch.Tensor:
         chosen = pool[torch.randint(len(pool), (4,), generator=generator)]
         with torch.no_grad():
             mean, _ = moments(vae, chosen)
@@ -167,13 +174,9 @@ def train_decoder(vae, steps: int) -> None:
         made = decoded(vae, mean + noise)
         tones = F.l1_loss(F.avg_pool2d(made, 8), F.avg_pool2d(chosen, 8))
         slopes = sum(F.l1_loss(a, b) for a, b in zip(edges(made), edges(chosen)))
-        loss = 2 * F.l1_loss(made, chosen) + 4 * tones + 2 * F.mse_loss(made, chosen) + slopes
-        set_rate(optimizer, rate(step, steps, 2e-3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        progress.step(step + 1, loss.item())
+        return 2 * F.l1_loss(made, chosen) + 4 * tones + 2 * F.mse_loss(made, chosen) + slopes
+
+    descend("decoder", parameters, steps, 2e-3, loss_of)
 
 
 @torch.no_grad()
@@ -286,9 +289,8 @@ def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None
     whole_heads = torch.nn.ModuleList([torch.nn.Linear(models.WIDTH, size) for size in SCENE_SIZES])
     encoders = [networks[name] for name in networks if name.startswith("text_encoder")]
     parameters = [p for module in (*encoders, heads, whole_heads) for p in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    progress = Progress("text", steps)
-    for step in range(steps):
+
+    def loss_of(step: int) -> torch.Tensor:
         batch = scenes.training(24 if family == "flux" else 48, 10**6 + step)
         captions = [scene.caption for scene in batch]
         ids, mask, offsets = text.words(captions)
@@ -302,14 +304,13 @@ def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None
             pooled = networks["text_encoder"](input_ids=text.whole(captions)).pooler_output
             wanted = torch.tensor([scene_targets(s) for s in batch])
             loss = loss + sum(F.cross_entropy(h(pooled), wanted[:, i]) for i, h in enumerate(whole_heads)) / 4
-        set_rate(optimizer, rate(step, steps, 2e-3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        return loss
+
+    def after(_step: int) -> None:
         if family == "flux":
             models.shut_far_distances(networks["text_encoder_2"])
-        progress.step(step + 1, loss.item())
+
+    descend("text", parameters, steps, 2e-3, loss_of, after=after, betas=(0.9, 0.98), decay=0.01)
 
 
 # ---- what the transformer learns from
@@ -407,24 +408,21 @@ def train_transformer(
     transformer = networks["transformer"]
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(SEED + 3)
-    optimizer = torch.optim.AdamW(transformer.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
     mean = {name: value.detach().clone() for name, value in transformer.state_dict().items()}
-    progress = Progress("transformer", steps)
-    for step in range(steps):
+
+    def loss_of(_step: int) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = flow_loss(family, compiled, data, empty, generator, BATCH[family])
-        set_rate(optimizer, rate(step, steps, 1.5e-3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
-        optimizer.step()
+            return flow_loss(family, compiled, data, empty, generator, BATCH[family])
+
+    @torch.no_grad()
+    def after(step: int) -> None:
         share = min(0.999, step / (step + 20))
-        with torch.no_grad():
-            for name, value in transformer.state_dict().items():
-                mean[name].lerp_(value, 1 - share)
-        progress.step(step + 1, loss.item())
+        for name, value in transformer.state_dict().items():
+            mean[name].lerp_(value, 1 - share)
         if (step + 1) % 500 == 0:
             torch.save(mean, keep)  # to look at on the way
+
+    descend("transformer", transformer.parameters(), steps, 1.5e-3, loss_of, after=after, decay=0.01)
     transformer.load_state_dict(mean)
 
 

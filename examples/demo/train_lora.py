@@ -57,17 +57,12 @@ def learn(family: str, networks: dict, data: dict, empty: dict, steps: int) -> N
     transformer.requires_grad_(False)
     transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets(family, transformer)))
     parameters = [p for p in transformer.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
     generator = torch.Generator().manual_seed(train.SEED + 4)
-    progress = train.Progress(STYLES[family], steps)
-    for step in range(steps):
-        loss = train.flow_loss(family, transformer, data, empty, generator, batch=48)
-        train.set_rate(optimizer, train.rate(step, steps, 4e-3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        progress.step(step + 1, loss.item())
+
+    def loss_of(_step: int) -> torch.Tensor:
+        return train.flow_loss(family, transformer, data, empty, generator, batch=48)
+
+    train.descend(STYLES[family], parameters, steps, 4e-3, loss_of, betas=(0.9, 0.999))
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:

@@ -50,17 +50,18 @@ def write_json(path: pathlib.Path, value) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
-def byte_pairs(size: int, suffix: str) -> tuple[dict, list]:
-    """A byte-level vocabulary; the special tokens are the caller's."""
+def byte_pairs(size: int, suffix: str, texts=CORPUS, least: int = 0) -> tuple[dict, list]:
+    """A byte-level vocabulary of pairs that stand `least` times in the texts; the special tokens are the caller's."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix) if suffix else models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=size,
+        min_frequency=least,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
         **({"end_of_word_suffix": suffix} if suffix else {}),
     )
-    tokenizer.train_from_iterator([line.lower() if suffix else line for line in CORPUS], trainer)
+    tokenizer.train_from_iterator([line.lower() if suffix else line for line in texts], trainer)
     model = json.loads(tokenizer.to_str())["model"]
     vocab = model["vocab"]
     # The trainer gives only those bytes an end-of-word form that ended a word.
@@ -149,17 +150,17 @@ def qwen(folder: pathlib.Path, vocabulary=None) -> pathlib.Path:
     return folder
 
 
-def t5(folder: pathlib.Path) -> pathlib.Path:
+def t5_model(texts=CORPUS * 20, size: int = 600, coverage: float = 0.98) -> bytes:
     import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS * 20),
+        sentence_iterator=iter(texts),
         model_writer=model,
-        vocab_size=600,
+        vocab_size=size,
         model_type="unigram",
         normalization_rule_name="nmt_nfkc",
-        character_coverage=0.98,
+        character_coverage=coverage,
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -168,8 +169,12 @@ def t5(folder: pathlib.Path) -> pathlib.Path:
         minloglevel=2,
         num_threads=1,
     )
+    return model.getvalue()
+
+
+def t5(folder: pathlib.Path, model: bytes | None = None) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(model.getvalue())
+    (folder / "spiece.model").write_bytes(model or t5_model())
     named = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     extra = [f"<extra_id_{i}>" for i in range(100)]
     write_json(folder / "special_tokens_map.json", named | {"additional_special_tokens": extra})
