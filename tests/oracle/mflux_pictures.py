@@ -20,6 +20,7 @@ import mlx.core as mx
 from mflux.models.flux.model.flux_text_encoder.clip_encoder import clip_sdpa_attention
 from mflux.models.flux.model.flux_text_encoder.t5_encoder import t5_self_attention
 from mflux.models.flux.model.flux_transformer import ada_layer_norm_zero
+from mflux.models.flux.variants.txt2img.flux import Flux1
 from mflux.models.qwen.model.qwen_transformer.qwen_rope import QwenEmbedRopeMLX
 
 
@@ -97,10 +98,14 @@ def fit_qwen(model, folder) -> None:
         attention.rope_scaling = {"mrope_section": (text.get("rope_parameters") or text["rope_scaling"])["mrope_section"]}
 
 
-def picture(folder, prompt: str, *, seed: int, steps: int, height: int, width: int, negative=None, **options):
+def picture(
+    folder, prompt: str, *, seed: int, steps: int, height: int, width: int, negative=None, kind=Flux1, **options
+):
     """A PIL image."""
-    model = mflux_tiny.load(folder, folder)
+    model = mflux_tiny.load(folder, folder, kind=kind)
     (fit_flux if mflux_tiny.is_flux(folder) else fit_qwen)(model, folder)
+    if negative is not None:
+        options |= dict(negative_prompt=negative)
     made = model.generate_image(
         seed=seed,
         prompt=prompt,
@@ -108,7 +113,6 @@ def picture(folder, prompt: str, *, seed: int, steps: int, height: int, width: i
         height=height,
         width=width,
         guidance=3.5,
-        negative_prompt=negative,
         **options,
     )
     return made.image

@@ -103,8 +103,11 @@ def flux_components(depth: int, components):
     ]
 
 
-def load(folder, shapes_of, *, quantize: int | None = None, loras=()):
-    """mflux's model object from `folder`; `shapes_of`: the diffusers folder whose sizes it has. loras: (file, scale)."""
+def load(folder, shapes_of, *, quantize: int | None = None, loras=(), kind=Flux1):
+    """mflux's model object from `folder`; `shapes_of`: the diffusers folder whose sizes it has. loras: (file, scale).
+
+    kind: of FLUX.1, the class.
+    """
     tree = source_tree(shapes_of)
     arguments = dict(
         quantize=quantize,
@@ -112,10 +115,10 @@ def load(folder, shapes_of, *, quantize: int | None = None, loras=()):
         lora_paths=[str(file) for file, _ in loras] or None,
         lora_scales=[scale for _, scale in loras] or None,
     )
-    return load_flux(tree, arguments) if is_flux(shapes_of) else load_qwen(tree, head_width(shapes_of), arguments)
+    return load_flux(tree, arguments, kind) if is_flux(shapes_of) else load_qwen(tree, head_width(shapes_of), arguments)
 
 
-def load_flux(tree: dict, arguments: dict) -> Flux1:
+def load_flux(tree: dict, arguments: dict, kind):
     build = FluxInitializer._init_models
     components = FluxWeightDefinition.get_components
 
@@ -124,12 +127,13 @@ def load_flux(tree: dict, arguments: dict) -> Flux1:
         fit_flux(model, tree)
 
     depth = t5_depth(tree)
-    config = ModelConfig.dev() if has_guidance(tree) else ModelConfig.schnell()
+    if kind is Flux1:
+        arguments |= dict(model_config=ModelConfig.dev() if has_guidance(tree) else ModelConfig.schnell())
     with (
         patched(FluxInitializer, "_init_models", init_models),
         patched(FluxWeightDefinition, "get_components", lambda: flux_components(depth, components())),
     ):
-        return Flux1(model_config=config, **arguments)
+        return kind(**arguments)
 
 
 def load_qwen(tree: dict, head_width: int, arguments: dict) -> QwenImage:

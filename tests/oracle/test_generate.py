@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, QwenImagePipeline
+from mflux.models.flux.variants.fill.flux_fill import Flux1Fill
+from mflux.models.flux.variants.kontext.flux_kontext import Flux1Kontext
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -23,14 +25,17 @@ LIMIT = 45  # dB
 MODELS = {
     "flux": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=31),
     "schnell": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=41, guidance=False),
+    "fill": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=61, channels=384),
     "qwen": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.08, seed=51),
 }
 # What the published models' schedulers say beside the defaults.
 SCHEDULES = {
     "flux": dict(use_dynamic_shifting=True),
+    "fill": dict(use_dynamic_shifting=True),
     "schnell": dict(use_dynamic_shifting=False, shift=1.0),
     "qwen": dict(use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
 }
+FAMILIES = ["flux", "schnell", "qwen"]
 LORAS = {"flux": "flux-blocks-exact", "qwen": "qwen-blocks"}
 
 
@@ -84,7 +89,7 @@ def negative(family: str) -> list[str]:
     return ["--negative-prompt", NEGATIVE] if family == "qwen" else []
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_picture_is_that_of_mflux(vivid, draw, figure, family):
     folder = vivid(family)
     made = draw(folder, *negative(family))
@@ -130,7 +135,7 @@ def diffusers_picture(folder, family: str, dtype=torch.float32):
     return pipeline(**arguments).images[0]
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_picture_is_that_of_diffusers(vivid, draw, figure, family):
     folder = vivid(family)
     found = psnr(draw(folder, *negative(family)), diffusers_picture(folder, family))
@@ -138,7 +143,7 @@ def test_the_picture_is_that_of_diffusers(vivid, draw, figure, family):
     assert found >= LIMIT
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_products_in_bfloat16_change_less_than_diffusers_in_bfloat16(vivid, bfloat16, draw, figure, family):
     folder = vivid(family)
     exact = draw(folder, *negative(family))
@@ -158,6 +163,37 @@ def test_an_init_image_is_used_as_mflux_uses_it(vivid, draw, figure, tmp_path, f
     theirs = mflux_picture(folder, image_path=str(begin), image_strength=0.5)
     found = psnr(draw(folder, "--image", begin, "0.5"), theirs)
     figure(f"{family}: PSNR to Python mflux's picture from an init image {found:.1f} dB")
+    assert found >= LIMIT
+
+
+def beside(tmp_path) -> tuple[pathlib.Path, pathlib.Path]:
+    """A picture of the size that is drawn, and a mask: white where to paint."""
+    picture, mask = tmp_path / "beside.png", tmp_path / "mask.png"
+    values = np.random.default_rng(5).integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    Image.fromarray(values).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR).save(picture)
+    white = np.zeros((HEIGHT, WIDTH), np.uint8)
+    white[20:70, 30:100] = 255
+    Image.fromarray(white).save(mask)
+    return picture, mask
+
+
+def test_kontext_looks_at_a_picture_as_in_mflux(vivid, draw, figure, tmp_path):
+    folder = vivid("flux")
+    picture, _ = beside(tmp_path)
+    theirs = mflux_picture(folder, kind=Flux1Kontext, image_path=str(picture))
+    made = draw(folder, "--reference", picture, "--guidance", 3.5)
+    found, apart = psnr(made, theirs), psnr(made, draw(folder, name="without.png"))
+    figure(f"Kontext: PSNR to Python mflux's picture {found:.1f} dB (without the reference: {apart:.1f} dB)")
+    assert found >= LIMIT
+    assert apart < found - 1  # as it would be equal, were the reference not seen
+
+
+def test_fill_paints_where_mflux_paints(vivid, draw, figure, tmp_path):
+    folder = vivid("fill")
+    picture, mask = beside(tmp_path)
+    theirs = mflux_picture(folder, kind=Flux1Fill, image_path=str(picture), masked_image_path=str(mask))
+    found = psnr(draw(folder, "--reference", picture, "--mask", mask, "--guidance", 3.5), theirs)
+    figure(f"Fill: PSNR to Python mflux's picture {found:.1f} dB")
     assert found >= LIMIT
 
 
