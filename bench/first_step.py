@@ -49,9 +49,11 @@ def main() -> None:
         peer(str(arguments.model))
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        out, log = pathlib.Path(folder) / "out.png", pathlib.Path(folder) / "log.txt"
+        work = pathlib.Path(folder)
+        out, log = work / "out.png", work / "log.txt"
+        options = argparse.Namespace(program=arguments.program, work=work, pixels=16, steps=1)
         rows = {
-            "mflux.cpp": generate.ours(arguments.program, arguments.model, out, pixels=16, steps=1),
+            "mflux.cpp": generate.ours(options, arguments.model),
             "Python mflux": [sys.executable, __file__, "--peer", "--model", arguments.model],
         }
         for name, command in rows.items():

@@ -40,7 +40,10 @@ def ours(arguments, model, *more: str) -> list:
 def seconds_per_step(log: pathlib.Path) -> float:
     text = log.read_text(errors="replace")
     steps = re.findall(r"([\d.]+) s/step", text)  # ours and diffusers'
-    return float(steps[-1] if steps else re.findall(r"(\d+)/\1 - ([\d.]+)s/it", text)[0][1])
+    if steps:
+        return float(steps[-1])
+    # stable-diffusion.cpp: "3/3 - 29.0s/it"; mflux: "3/3 [05:51<00:00, 117.1s/it]"
+    return float(re.findall(r"(\d+)/\1 (?:-|\[[^\]]*,) *([\d.]+)s/it", text)[-1][1])
 
 
 def main() -> None:
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--sd-cli", type=pathlib.Path, help="of stable-diffusion.cpp (peer_sdcpp.py); FLUX.1 only")
+    parser.add_argument("--mflux", action="store_true", help="Python mflux too; minutes per step")
     parser.add_argument("--only", action="append", help="a row of the table")
     arguments = parser.parse_args()
     model, packed = prepare(arguments)
@@ -62,12 +66,18 @@ def main() -> None:
         for kind in ("q8_0", "bf16"):
             command = peer_sdcpp.command(arguments.sd_cli, model, arguments.work, kind, *map(int, size))
             sdcpp[f"stable-diffusion.cpp, {kind}"] = command
+    mflux = {}
+    if arguments.mflux:
+        script = ORACLE / "mflux_pictures.py"
+        words = ["a red circle", 1, arguments.steps, arguments.pixels, arguments.pixels]
+        mflux["Python mflux, bfloat16 weights"] = [sys.executable, script, model, out, *words]
     rows = {
         "mflux.cpp, bfloat16 weights": ours(arguments, model),
         "mflux.cpp, 8 bits": ours(arguments, packed),
         "mflux.cpp, float32 products": ours(arguments, model, "--cpu-precision", "float32"),
         "mflux.cpp, 8 bits, float32 products": ours(arguments, packed, "--cpu-precision", "float32"),
         **sdcpp,
+        **mflux,
         "diffusers, float32": [*peer, "float32"],
         "diffusers, bfloat16": [*peer, "bfloat16"],
     }
