@@ -16,8 +16,8 @@ from PIL import Image
 
 import scenes
 
-PROGRAM = os.environ.get("MFLUX_PROGRAM", str(pathlib.Path(__file__).parents[2] / "build" / "mflux"))
-STEPS = 12
+PROGRAM = os.environ.get("MFLUX_PROGRAM", str(pathlib.Path(__file__).resolve().parents[2] / "build" / "mflux"))
+STEPS = 10
 
 
 def draw(model: pathlib.Path, scene: scenes.Scene, seed: int, file: pathlib.Path, *options: str) -> np.ndarray:

@@ -29,7 +29,7 @@ LAYERS = {
     "flux": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out"],
     "qwen": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj", "img_mlp.net.2"],
 }
-STEPS = 500
+STEPS = 600
 
 
 def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
@@ -56,13 +56,14 @@ def learn(family: str, networks: dict, data: dict, empty: dict, steps: int) -> N
     transformer = networks["transformer"]
     transformer.requires_grad_(False)
     transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets(family, transformer)))
-    parameters = [p for p in transformer.parameters() if p.requires_grad]
+    compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 4)
 
     def loss_of(_step: int) -> torch.Tensor:
-        return train.flow_loss(family, transformer, data, empty, generator, batch=48)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return train.flow_loss(family, compiled, data, empty, generator, train.BATCH)
 
-    train.descend(STYLES[family], parameters, steps, 4e-3, loss_of, betas=(0.9, 0.999))
+    train.descend(STYLES[family], transformer, steps, loss_of, peak=(0, 4e-3), is_matrix=lambda name: False)
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:
