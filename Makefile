@@ -2,7 +2,7 @@
 # The commands people type. Everything they make goes to build/.
 #
 #   make test    install what is missing, build, run every test
-#   make demo    install what is missing, build, bake a LoRA into a small model, prove it
+#   make demo    install what is missing, build, bake LoRAs into two small models, prove them, draw before and after
 
 .PHONY: build test demo format tidy clean
 

@@ -166,7 +166,12 @@ def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
                 pad_token_id=id_of("<|endoftext|>"),
             ),
             vision_config=dict(
-                depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=WIDTH, fullatt_block_indexes=[0]
+                depth=1,
+                hidden_size=16,
+                intermediate_size=32,
+                num_heads=2,
+                out_hidden_size=WIDTH,
+                fullatt_block_indexes=[0],
             ),
             tie_word_embeddings=False,
             vision_start_token_id=id_of("<|vision_start|>"),

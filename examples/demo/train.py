@@ -29,7 +29,13 @@ from diffusers import AutoencoderKLQwenImage
 SEED = 7
 TEXT_TOKENS = {"flux": 36, "qwen": 24}  # room for the longest caption, and for FLUX 16 tokens of padding behind it
 PADDED = 512  # tokens of FLUX.1 dev's T5
-STEPS = {"vae": 3100, "vae-tones": 1800, "vae-noise": 4000, "text": 250, "transformer": {"flux": 4000, "qwen": 6000}}
+STEPS = {
+    "vae": 3100,
+    "vae-tones": 1800,
+    "vae-noise": 4000,
+    "text": 250,
+    "transformer": {"flux": 4000, "qwen": 6000},
+}
 SCENES = 12000
 BATCH = 40
 
@@ -64,14 +70,16 @@ def rate(step: int, steps: int, peak: float) -> float:
 class Matrices:
     """Muon on matrices and on kernels seen as matrices [out, the rest], AdamW on all else.
 
-    Muon (Jordan et al. 2024) makes the parts of a step equally long in all directions: measured here, a loss of 0.108 where AdamW
-    had 0.171 after 300 steps of Qwen-Image's transformer.
+    Muon (Jordan et al. 2024) makes a step equally long in all directions. After 300 steps of Qwen-Image's transformer
+    the loss was 0.108 where AdamW had 0.171.
     """
 
     def __init__(self, matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter], peak: tuple[float, float]):
         self.matrices = matrices
         self.flat = [torch.nn.Parameter(p.detach().view(len(p), -1)) for p in matrices]  # the same memory
-        self.optimizers = [(torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01), peak[1])]
+        self.optimizers = []
+        if others:
+            self.optimizers.append((torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01), peak[1]))
         if matrices:
             muon = torch.optim.Muon(self.flat, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
             self.optimizers.append((muon, peak[0]))
@@ -98,7 +106,14 @@ def rate(step: int, steps: int) -> float:
 
 
 def descend(
-    stage: str, module: torch.nn.Module, steps: int, loss_of, *, peak=(5e-3, 1.5e-3), is_matrix=None, after=None
+    stage: str,
+    module: torch.nn.Module,
+    steps: int,
+    loss_of,
+    *,
+    peak=(5e-3, 1.5e-3),
+    is_matrix=None,
+    after=None,
 ) -> None:
     """Goes down loss_of(step), from step 0; is_matrix(name): by Muon; after(step) is called behind each step.
 
@@ -373,7 +388,9 @@ def conditions(family: str, networks: dict, text: TextInput, captions: list[str]
 
 
 @torch.no_grad()
-def make_data(family: str, networks: dict, text: TextInput, count: int, style: str | None = None, seed: int = 3) -> dict:
+def make_data(
+    family: str, networks: dict, text: TextInput, count: int, style: str | None = None, seed: int = 3
+) -> dict[str, torch.Tensor]:
     random = np.random.default_rng(SEED + 2)
     wanted = scenes.training(count, seed)
     parts = []
@@ -445,7 +462,7 @@ def in_block(name: str) -> bool:
 
 @torch.no_grad()
 def start_as_identity(family: str, transformer) -> None:
-    """Blocks start with shut gates, and what goes in, which is mostly noise, comes out: near what is to be predicted."""
+    """Blocks start with shut gates, so what goes in comes out: mostly noise, which is to be predicted."""
     for name, module in transformer.named_modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.zeros_(module.bias)
@@ -499,8 +516,7 @@ def run(family: str, out: pathlib.Path, hurry: float) -> None:
 
     def stage(name: str, train) -> None:
         file = stages / f"{name}.pt"
-        part = name.split("-")[0]
-        trained = [network for network in networks if network.startswith(part)]
+        trained = [network for network in networks if network.startswith(name.split("-")[0])]
         if file.exists():
             for part, state in torch.load(file).items():
                 networks[part].load_state_dict(state)

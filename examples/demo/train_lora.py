@@ -17,19 +17,22 @@ import torch
 import transformers
 from diffusers import FluxPipeline
 from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 import models
 import train
 
 STYLES = {"flux": "ink", "qwen": "stripes"}
-RANK = 4
+RANK = 6
 LAYERS = {
-    "flux": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out"],
-    "qwen": ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj", "img_mlp.net.2"],
+    "flux": [
+        *("norm1.linear", "norm.linear", "attn.to_v", "attn.to_out.0"),
+        *("ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out"),
+    ],
+    "qwen": ["img_mod.1", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj", "img_mlp.net.2"],
 }
-STEPS = 600
+STEPS = 1500
 
 
 def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
@@ -52,10 +55,24 @@ def targets(family: str, transformer) -> list[str]:
     ]
 
 
-def learn(family: str, networks: dict, data: dict, empty: dict, steps: int) -> None:
+def load_lora(family: str, transformer, file: pathlib.Path) -> dict[str, torch.Tensor]:
+    """By PEFT's names."""
+    tensors = load_file(file)
+    if family == "flux":
+        return {name.removeprefix("transformer."): value for name, value in tensors.items()}
+    return {
+        f"{layer}.lora_{peft}.weight": tensors[f"lora_unet_{layer.replace('.', '_')}.lora_{kohya}.weight"]
+        for layer in targets(family, transformer)
+        for peft, kohya in (("A", "down"), ("B", "up"))
+    }
+
+
+def learn(family: str, networks: dict, data: dict, empty: dict, steps: int, begin: pathlib.Path | None) -> None:
     transformer = networks["transformer"]
     transformer.requires_grad_(False)
     transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets(family, transformer)))
+    if begin:
+        assert not set_peft_model_state_dict(transformer, load_lora(family, transformer, begin)).unexpected_keys
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 4)
 
@@ -63,7 +80,7 @@ def learn(family: str, networks: dict, data: dict, empty: dict, steps: int) -> N
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return train.flow_loss(family, compiled, data, empty, generator, train.BATCH)
 
-    train.descend(STYLES[family], transformer, steps, loss_of, peak=(0, 4e-3), is_matrix=lambda name: False)
+    train.descend(STYLES[family], transformer, steps, loss_of, peak=(8e-3, 0))
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:
@@ -96,6 +113,7 @@ def main() -> None:
     parser.add_argument("family", choices=list(STYLES))
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("lora", type=pathlib.Path)
+    parser.add_argument("--begin", type=pathlib.Path, help="go on from this LoRA")
     parser.add_argument("--hurry", type=float, default=1.0, help="share of the steps [1]")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -106,10 +124,10 @@ def main() -> None:
     networks = load(family, arguments.model)
     train.flatten_time(networks["vae"])
     text = train.TextInput(family, arguments.model)
-    scenes_to_learn = max(100, int(3000 * arguments.hurry))
+    scenes_to_learn = max(100, int(6000 * arguments.hurry))
     data = train.make_data(family, networks, text, scenes_to_learn, STYLES[family], seed=5)
     empty = train.conditions(family, networks, text, [""])
-    learn(family, networks, data, empty, max(2, int(STEPS * arguments.hurry)))
+    learn(family, networks, data, empty, max(2, int(STEPS * arguments.hurry)), arguments.begin)
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
         save_diffusers(networks["transformer"], arguments.lora)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What a user gets: the trained demo models' pictures after a bake are those with the LoRA at run time.
+
+Fifty held-out prompts for each family, noise from the same seeds, judged by examples/demo/scenes.py.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+DEMO = pathlib.Path(__file__).resolve().parents[2] / "examples" / "demo"
+sys.path.insert(0, str(DEMO))
+
+import evaluate
+import scenes
+
+LORAS = {"flux": ("ink.safetensors", "ink"), "qwen": ("stripes.safetensors", "stripes")}
+EXACT = ["--cpu-precision", "float32"]
+OPTIONS = {"flux": EXACT, "qwen": [*EXACT, "--guidance", 1]}
+PROMPTS = 50
+WANTED = scenes.held_out(PROMPTS, seed=23)
+LEAST_PSNR = 35  # dB, mean over the prompts, of what was baked at 8 bits
+EDGE = 4  # percent, two pictures: with its LoRA FLUX.1 draws some that a hair makes wrong
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = np.mean((a.astype(np.float64) - b) ** 2)
+    return 99.0 if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def right(pictures) -> float:
+    """Percent of the pictures that show what their prompt says."""
+    return 100 * float(np.mean([scenes.judge(p, s)["right"] for p, s in zip(pictures, WANTED)]))
+
+
+def mean_psnr(pictures, reference) -> float:
+    return float(np.mean([psnr(a, b) for a, b in zip(pictures, reference)]))
+
+
+def check_8_bits(pictures, reference) -> None:
+    assert mean_psnr(pictures, reference) >= LEAST_PSNR
+    assert right(pictures) >= right(reference) - EDGE
+
+
+def check_4_bits(pictures, reference, style: str) -> None:
+    assert right(pictures) >= right(reference) - 2
+    assert strength(pictures, style) >= 0.9 * strength(reference, style)
+
+
+def strength(pictures, style: str) -> float:
+    return float(np.mean([scenes.style_strength(p, style) for p in pictures]))
+
+
+@pytest.fixture(scope="module", params=list(LORAS))
+def baked(request, program, work, figure):
+    """Column -> pictures: run-time is the base in full precision with its LoRA, dropped a bake that lost it."""
+    family = request.param
+    file, style = LORAS[family]
+    base, lora, place = DEMO / family, DEMO / file, work / f"artifact-{family}"
+    for bits in (8, 4):
+        program.save(base, place / f"{bits}", "--quantize", bits, "--lora", lora)
+    program.save(base, place / "no-lora", "--quantize", 8)
+
+    def drawn(model, *options) -> list[np.ndarray]:
+        return evaluate.draw_all(model, WANTED, place / "pictures", *OPTIONS[family], *options)
+
+    columns = {
+        "run time": drawn(base, "--lora", lora),
+        "8 bits": drawn(place / "8"),
+        "4 bits": drawn(place / "4"),
+        "dropped": drawn(place / "no-lora"),
+    }
+    for name, pictures in columns.items():
+        figure(
+            f"{family}, {name}: right {right(pictures):.0f} %, {style} {strength(pictures, style):.2f}, "
+            f"PSNR to run time {mean_psnr(pictures, columns['run time']):.1f} dB"
+        )
+    return style, columns
+
+
+def test_the_lora_shows_and_the_pictures_are_right(baked):
+    style, columns = baked
+    assert strength(columns["run time"], style) > 0.8
+    assert strength(columns["dropped"], style) < 0.2
+    assert right(columns["run time"]) >= 60
+    assert right(columns["dropped"]) >= 95
+
+
+def test_baked_at_8_bits(baked):
+    _, columns = baked
+    check_8_bits(columns["8 bits"], columns["run time"])
+
+
+@pytest.mark.xfail(strict=True, reason="these small models were not trained to bear 4 bits (examples/demo/README.md)")
+def test_at_4_bits_pictures_are_as_often_right(baked):
+    style, columns = baked
+    check_4_bits(columns["4 bits"], columns["run time"], style)
+
+
+def test_at_4_bits_the_lora_shows(baked):
+    style, columns = baked
+    assert strength(columns["4 bits"], style) >= 0.9 * strength(columns["run time"], style)
+
+
+def test_a_dropped_lora_is_caught(baked):
+    """The defect this project began with: the LoRA did not merge and nobody was told."""
+    style, columns = baked
+    with pytest.raises(AssertionError):
+        check_8_bits(columns["dropped"], columns["run time"])
+    with pytest.raises(AssertionError):
+        check_4_bits(columns["dropped"], columns["run time"], style)
+    assert strength(columns["dropped"], style) < 0.2
