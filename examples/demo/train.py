@@ -24,6 +24,7 @@ import torch.nn.functional as F
 
 import models
 import scenes
+from descend import descend
 from diffusers import AutoencoderKLQwenImage
 
 SEED = 7
@@ -38,100 +39,6 @@ STEPS = {
 }
 SCENES = 12000
 BATCH = 40
-
-
-class Progress:
-    """One line now and then: step, loss, seconds per step, time left."""
-
-    def __init__(self, stage: str, steps: int):
-        self.stage, self.steps, self.start, self.losses, self.told = stage, steps, time.time(), [], time.time()
-
-    def step(self, number: int, loss: float) -> None:
-        self.losses.append(loss)
-        if time.time() - self.told > 20 or number == self.steps:
-            self.told = time.time()
-            pace = (time.time() - self.start) / number
-            mean = sum(self.losses[-100:]) / len(self.losses[-100:])
-            print(
-                f"{self.stage}: step {number} of {self.steps}, loss {mean:.4f}, {pace:.3f} s/step, "
-                f"{pace * (self.steps - number) / 60:.0f} min left",
-                flush=True,
-            )
-
-
-def rate(step: int, steps: int, peak: float) -> float:
-    """Warm-up, then a cosine to a hundredth."""
-    warm = min(200, max(1, steps // 20))
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
-
-
-class Matrices:
-    """Muon on matrices and on kernels seen as matrices [out, the rest], AdamW on all else.
-
-    Muon (Jordan et al. 2024) makes a step equally long in all directions. After 300 steps of Qwen-Image's transformer
-    the loss was 0.108 where AdamW had 0.171.
-    """
-
-    def __init__(self, matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter], peak: tuple[float, float]):
-        self.matrices = matrices
-        self.flat = [torch.nn.Parameter(p.detach().view(len(p), -1)) for p in matrices]  # the same memory
-        self.optimizers = []
-        if others:
-            self.optimizers.append((torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01), peak[1]))
-        if matrices:
-            muon = torch.optim.Muon(self.flat, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-            self.optimizers.append((muon, peak[0]))
-
-    def step(self, share: float) -> None:
-        """share of the peak rate; gradients are used up."""
-        for flat, matrix in zip(self.flat, self.matrices):
-            flat.grad = None if matrix.grad is None else matrix.grad.reshape(flat.shape)
-        for optimizer, peak in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = share * peak
-            optimizer.step()
-            optimizer.zero_grad()
-        for matrix in self.matrices:
-            matrix.grad = None
-
-
-def rate(step: int, steps: int) -> float:
-    """Warm-up, then a cosine to a hundredth: a share of the peak."""
-    warm = min(200, max(1, steps // 20))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def descend(
-    stage: str,
-    module: torch.nn.Module,
-    steps: int,
-    loss_of,
-    *,
-    peak=(5e-3, 1.5e-3),
-    is_matrix=None,
-    after=None,
-) -> None:
-    """Goes down loss_of(step), from step 0; is_matrix(name): by Muon; after(step) is called behind each step.
-
-    peak: the highest rate of Muon and that of AdamW.
-    """
-    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    matrices = [p for name, p in named.items() if p.ndim > 1 and (is_matrix is None or is_matrix(name))]
-    chosen = {id(p) for p in matrices}
-    optimizer = Matrices(matrices, [p for p in named.values() if id(p) not in chosen], peak)
-    progress = Progress(stage, steps)
-    for step in range(steps):
-        loss = loss_of(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
-        optimizer.step(rate(step, steps))
-        if after:
-            after(step)
-        progress.step(step + 1, loss.item())
 
 
 # ---- autoencoder
@@ -196,11 +103,13 @@ def train_vae(vae, stage: str, steps: int) -> None:
     pool = torch.cat([pictures(2000, random), pictures(500, random, "ink"), pictures(500, random, "stripes")])
     generator = torch.Generator().manual_seed(SEED + flat)
 
+    is_qwen = isinstance(vae, AutoencoderKLQwenImage)
+
     def through(images: torch.Tensor, noise: torch.Tensor, more: torch.Tensor):
         mean, log_variance = moments(vae, images)
         return decoded(vae, mean + noise * (log_variance.exp() + more**2).sqrt()), mean, log_variance
 
-    if isinstance(vae, AutoencoderKLQwenImage):  # twice as fast; of FLUX.1's the losses are other than without
+    if is_qwen:  # twice as fast; of FLUX.1's the losses are other than without
         through = torch.compile(through, dynamic=False)
 
     def loss_of(step: int) -> torch.Tensor:
@@ -211,7 +120,7 @@ def train_vae(vae, stage: str, steps: int) -> None:
             chosen = chosen[:, :, top : top + 64, left : left + 64].contiguous()
         noise = torch.randn(len(chosen), 16, chosen.shape[2] // 8, chosen.shape[3] // 8, generator=generator)
         more = most * torch.rand(len(chosen), 1, 1, 1, generator=generator)
-        if not isinstance(vae, AutoencoderKLQwenImage):
+        if not is_qwen:
             chosen = chosen.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             made, mean, log_variance = (value.float() for value in through(chosen, noise, more))
@@ -358,11 +267,8 @@ def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None
         if family == "flux":
             models.shut_far_distances(networks["text_encoder_2"])
 
-    
-    def is_matrix(name: str) -> bool:  # and no table of an embedding
-        return "layer" in name
-
-    descend("text", learning, steps, loss_of, is_matrix=is_matrix, after=after)
+    # No table of an embedding is in a layer.
+    descend("text", learning, steps, loss_of, is_matrix=lambda name: "layer" in name, after=after)
 
 
 # ---- what the transformer learns from

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 import models
 import train
+from descend import descend
 
 STYLES = {"flux": "ink", "qwen": "stripes"}
 RANK = 6
@@ -55,14 +56,18 @@ def targets(family: str, transformer) -> list[str]:
     ]
 
 
-def load_lora(family: str, transformer, file: pathlib.Path) -> dict[str, torch.Tensor]:
+def kohya_name(layer: str) -> str:
+    return "lora_unet_" + layer.replace(".", "_")
+
+
+def load_lora(family: str, layers: list[str], file: pathlib.Path) -> dict[str, torch.Tensor]:
     """By PEFT's names."""
     tensors = load_file(file)
     if family == "flux":
         return {name.removeprefix("transformer."): value for name, value in tensors.items()}
     return {
-        f"{layer}.lora_{peft}.weight": tensors[f"lora_unet_{layer.replace('.', '_')}.lora_{kohya}.weight"]
-        for layer in targets(family, transformer)
+        f"{layer}.lora_{peft}.weight": tensors[f"{kohya_name(layer)}.lora_{kohya}.weight"]
+        for layer in layers
         for peft, kohya in (("A", "down"), ("B", "up"))
     }
 
@@ -70,9 +75,12 @@ def load_lora(family: str, transformer, file: pathlib.Path) -> dict[str, torch.T
 def learn(family: str, networks: dict, data: dict, empty: dict, steps: int, begin: pathlib.Path | None) -> None:
     transformer = networks["transformer"]
     transformer.requires_grad_(False)
-    transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets(family, transformer)))
+    layers = targets(family, transformer)
+    transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=layers))
     if begin:
-        assert not set_peft_model_state_dict(transformer, load_lora(family, transformer, begin)).unexpected_keys
+        tensors = load_lora(family, layers, begin)
+        assert len(tensors) == 2 * len(layers), f"{begin} is not a LoRA of these {len(layers)} layers"
+        assert not set_peft_model_state_dict(transformer, tensors).unexpected_keys
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 4)
 
@@ -80,7 +88,7 @@ def learn(family: str, networks: dict, data: dict, empty: dict, steps: int, begi
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return train.flow_loss(family, compiled, data, empty, generator, train.BATCH)
 
-    train.descend(STYLES[family], transformer, steps, loss_of, peak=(8e-3, 0))
+    descend(STYLES[family], transformer, steps, loss_of, peak=(8e-3, 0))
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:
@@ -92,7 +100,7 @@ def save_kohya(transformer, file: pathlib.Path) -> None:
     tensors = {}
     for name, value in get_peft_model_state_dict(transformer).items():
         layer, kind = name.removesuffix(".weight").rsplit(".lora_", 1)
-        module = "lora_unet_" + layer.replace(".", "_")
+        module = kohya_name(layer)
         tensors[f"{module}.{'lora_down' if kind == 'A' else 'lora_up'}.weight"] = value.bfloat16().contiguous()
         tensors[f"{module}.alpha"] = torch.tensor(float(RANK), dtype=torch.bfloat16)
     save_file(tensors, file, {"ss_network_module": "networks.lora", "ss_network_dim": str(RANK)})
