@@ -30,7 +30,7 @@ class Matrices:
     """Muon on matrices and on kernels seen as matrices [out, the rest], AdamW on all else.
 
     Muon (Jordan et al. 2024) makes a step equally long in all directions. After 300 steps of Qwen-Image's transformer
-    the loss was 0.108 where AdamW had 0.171.
+    the loss was 0.108 with it and train.start_as_identity, 0.171 with neither.
     """
 
     def __init__(self, matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter], peak: tuple[float, float]):
