@@ -21,8 +21,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import mlx.core as mx
 from mflux.models.common.config import ModelConfig
-from mflux.models.common.lora.mapping.lora_loader import LoRALoader
-from mflux.models.common.weights.loading.weight_applier import WeightApplier
 from mflux.models.common.weights.loading.weight_loader import WeightLoader
 from mflux.models.flux.flux_initializer import FluxInitializer
 from mflux.models.flux.variants.txt2img.flux import Flux1

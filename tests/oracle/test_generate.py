@@ -6,6 +6,7 @@ import pathlib
 
 import checkpoints
 import mflux_pictures
+import qwen_edit
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ MODELS = {
     "schnell": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=41, guidance=False),
     "fill": lambda folder: checkpoints.flux(folder, edges=False, scale=0.05, seed=61, channels=384),
     "qwen": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.08, seed=51),
+    "edit": lambda folder: checkpoints.qwen(folder, edges=False, scale=0.08, seed=71, edit=True),
 }
 # What the published models' schedulers say beside the defaults.
 SCHEDULES = {
@@ -35,6 +37,7 @@ SCHEDULES = {
     "schnell": dict(use_dynamic_shifting=False, shift=1.0),
     "qwen": dict(use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
 }
+SCHEDULES["edit"] = SCHEDULES["qwen"]
 FAMILIES = ["flux", "schnell", "qwen"]
 LORAS = {"flux": "flux-blocks-exact", "qwen": "qwen-blocks"}
 
@@ -111,15 +114,14 @@ def round_times(module, positional, named: dict):
     return positional, named | rounded
 
 
-def diffusers_picture(folder, family: str, dtype=torch.float32):
+def diffusers_arguments() -> dict:
     noise = mx.random.normal(shape=[1, HEIGHT // 16 * (WIDTH // 16), 64], key=mx.random.key(SEED))
-    arguments = dict(
-        prompt=PROMPT,
-        height=HEIGHT,
-        width=WIDTH,
-        num_inference_steps=STEPS,
-        latents=torch.from_numpy(np.array(noise)),
-    )
+    latents = torch.from_numpy(np.array(noise))
+    return dict(prompt=PROMPT, height=HEIGHT, width=WIDTH, num_inference_steps=STEPS, latents=latents)
+
+
+def diffusers_picture(folder, family: str, dtype=torch.float32):
+    arguments = diffusers_arguments()
     if family == "qwen":
         pipeline = QwenImagePipeline.from_pretrained(folder, torch_dtype=dtype)
         arguments |= dict(negative_prompt=NEGATIVE, true_cfg_scale=3.5)
@@ -195,6 +197,23 @@ def test_fill_paints_where_mflux_paints(vivid, draw, figure, tmp_path):
     found = psnr(draw(folder, "--reference", picture, "--mask", mask, "--guidance", 3.5), theirs)
     figure(f"Fill: PSNR to Python mflux's picture {found:.1f} dB")
     assert found >= LIMIT
+
+
+def test_an_edit_is_that_of_diffusers(vivid, draw, figure, tmp_path):
+    folder = vivid("edit")
+    picture, _ = beside(tmp_path)
+    pipeline = qwen_edit.pipeline(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    image, arguments = Image.open(picture), diffusers_arguments()
+    theirs = pipeline(image=[image], negative_prompt=NEGATIVE, true_cfg_scale=3.5, **arguments).images[0]
+    other = tmp_path / "other-reference.png"
+    image.transpose(Image.Transpose.ROTATE_180).save(other)
+    options = ["--negative-prompt", NEGATIVE, "--guidance", 3.5, "--reference"]
+    found = psnr(draw(folder, *options, picture), theirs)
+    apart = psnr(draw(folder, *options, other, name="other.png"), theirs)
+    figure(f"Qwen-Image-Edit: PSNR to diffusers' picture {found:.1f} dB (another reference: {apart:.1f} dB)")
+    assert found >= LIMIT
+    assert apart < found - 1
 
 
 @pytest.mark.parametrize("family", ["flux", "qwen"])

@@ -13,10 +13,9 @@ from PIL import Image
 import checkpoints
 import mflux_tiny
 import numerics
+import qwen_edit
 from diffusers import (
     AutoencoderKLQwenImage,
-    FlowMatchEulerDiscreteScheduler,
-    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
@@ -28,7 +27,7 @@ from mflux.models.qwen.model.qwen_transformer.qwen_transformer import QwenTransf
 from mflux.models.qwen.tokenizer.qwen_image_processor import QwenImageProcessor
 from mlx.utils import tree_map
 from networks import array, distance, probe
-from transformers import BatchFeature, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessor
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessor
 
 # Largest difference relative to the largest value.
 LIMIT = 1e-5
@@ -339,34 +338,8 @@ def test_a_step_of_the_pipeline_is_that_of_diffusers(smooth, check, prompt, nega
     check("qwen pipeline, encoded", found["encoded"], pipe._pack_latents(mean, 1, 16, 8, 6))
 
 
-class Processor:
-    """Of transformers' Qwen2_5_VLProcessor what the pipeline uses; that one wants torchvision for its videos."""
-
-    def __init__(self, folder):
-        self.images = Qwen2VLImageProcessor.from_pretrained(folder / "processor")
-        self.tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer")
-
-    def __call__(self, text, images, padding, return_tensors):
-        seen = self.images(images, return_tensors=return_tensors)
-        for grid in seen["image_grid_thw"]:
-            text = [line.replace("<|image_pad|>", "<|seen|>" * (int(grid.prod()) // 4), 1) for line in text]
-        text = [line.replace("<|seen|>", "<|image_pad|>") for line in text]
-        return BatchFeature({**self.tokenizer(text, padding=padding, return_tensors=return_tensors), **seen})
-
-
-def edit_pipeline(folder):
-    return QwenImageEditPlusPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=part_of(folder, AutoencoderKLQwenImage, "vae"),
-        text_encoder=part_of(folder, Qwen2_5_VLForConditionalGeneration, "text_encoder"),
-        tokenizer=Qwen2Tokenizer.from_pretrained(folder / "tokenizer"),
-        processor=Processor(folder),
-        transformer=part_of(folder, QwenImageTransformer2DModel, "transformer"),
-    )
-
-
 def test_a_step_of_an_edit_is_that_of_diffusers(edit, check):
-    pipe = edit_pipeline(edit)
+    pipe = qwen_edit.pipeline(edit)
     inputs = pipeline_input("make it blue", "blurry", 64, 48)
     image = photo(384, 384)
     # A megapixel at once through the VAE would take long.

@@ -14,7 +14,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 import awkward_texts
 import tokenizer_folders
-from tokenizer_folders import CORPUS, write_json
+from tokenizer_folders import CORPUS
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data" / "tokenizer"
 

@@ -11,7 +11,6 @@ texts they are compared on.
 import io
 import json
 import pathlib
-import random
 
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -63,12 +62,12 @@ def byte_pairs(size: int, suffix: str, texts=CORPUS, least: int = 0) -> tuple[di
     )
     tokenizer.train_from_iterator([line.lower() if suffix else line for line in texts], trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    vocab = model["vocab"]
-    # The trainer gives only those bytes an end-of-word form that ended a word.
-    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        for token in (byte, byte + suffix):
-            vocab.setdefault(token, len(vocab))
-    return vocab, [tuple(merge) for merge in model["merges"]]
+    merges = [tuple(merge) for merge in model["merges"]]
+    # The trainer numbers ends of words differently each time, and has only those of bytes that ended one.
+    singles = sorted(token for byte in pre_tokenizers.ByteLevel.alphabet() for token in {byte, byte + suffix})
+    tokens = dict.fromkeys([*singles, *("".join(merge) for merge in merges)])
+    assert set(model["vocab"]) <= set(tokens)
+    return {token: number for number, token in enumerate(tokens)}, merges
 
 
 def write_byte_pairs(folder: pathlib.Path, vocab: dict, merges: list) -> None:
