@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Gradient descent, the same for every stage of the demo's training: Muon and AdamW, one schedule, progress."""
 
+import contextlib
 import math
 import time
 
@@ -72,12 +73,13 @@ def descend(
     *,
     peak=(5e-3, 1.5e-3),
     is_matrix=lambda name: True,
+    during=lambda step: contextlib.nullcontext(),
     after=None,
 ) -> None:
     """Goes down loss_of(step), from step 0.
 
-    peak: the highest rate of Muon and that of AdamW. is_matrix(name): may Muon have it? after(step) is called behind
-    each step.
+    peak: the highest rate of Muon and that of AdamW. is_matrix(name): may Muon have it? during(step) is a
+    context for the loss and its gradients; after(step) is called behind each step.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     matrices = [p for name, p in named.items() if p.ndim > 1 and is_matrix(name)]
@@ -85,8 +87,9 @@ def descend(
     optimizer = Matrices(matrices, [p for p in named.values() if id(p) not in chosen], peak)
     progress = Progress(stage, steps)
     for step in range(steps):
-        loss = loss_of(step)
-        loss.backward()
+        with during(step):
+            loss = loss_of(step)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
         optimizer.step(rate(step, steps))
         if after:

@@ -43,8 +43,8 @@ import scenes
 WIDTH = 128
 HEADS = 2
 ROPE = (8, 28, 28)
-# Relative distances of the T5 from 8 tokens up are never looked at: its buckets for them are shut. So all padding that is
-# 16 tokens or more behind the caption is encoded alike, and training need not carry 500 tokens of it (train.py).
+# Relative distances of the T5 from 8 tokens up are never looked at: its buckets for them are shut. So all padding that
+# is 16 tokens or more behind the caption is encoded alike, and training need not carry 500 tokens of it (train.py).
 T5_REACH = 8
 T5_LAYERS = 2
 SHUT = -100.0
@@ -160,7 +160,7 @@ def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
                 max_position_embeddings=2048,
                 rms_norm_eps=1e-6,
                 rope_parameters={"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1000000.0},
-                tie_word_embeddings=False,
+                tie_word_embeddings=True,  # unlike the published one: nothing here makes text
                 bos_token_id=None,
                 eos_token_id=id_of("<|im_end|>"),
                 pad_token_id=id_of("<|endoftext|>"),
@@ -173,7 +173,7 @@ def qwen_encoder(words: int) -> Qwen2_5_VLForConditionalGeneration:
                 out_hidden_size=WIDTH,
                 fullatt_block_indexes=[0],
             ),
-            tie_word_embeddings=False,
+            tie_word_embeddings=True,
             vision_start_token_id=id_of("<|vision_start|>"),
             vision_end_token_id=id_of("<|vision_end|>"),
             image_token_id=id_of("<|image_pad|>"),

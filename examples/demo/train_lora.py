@@ -22,18 +22,23 @@ from safetensors.torch import load_file, save_file
 
 import models
 import train
+from autoencoder import flatten_time
 from descend import descend
+from text_encoders import TextInput, conditions
 
 STYLES = {"flux": "ink", "qwen": "stripes"}
-RANK = 6
+RANK = {"flux": 9, "qwen": 6}
 LAYERS = {
     "flux": [
-        *("norm1.linear", "norm.linear", "attn.to_v", "attn.to_out.0"),
-        *("ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out"),
+        *("norm1.linear", "norm.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+        *("ff.net.0.proj", "ff.net.2", "proj_mlp", "proj_out", "x_embedder", "norm_out.linear"),
     ],
     "qwen": ["img_mod.1", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj", "img_mlp.net.2"],
 }
-STEPS = 1500
+STEPS = 2400
+PEAK = 2e-2
+FEW_BITS_STEPS = 3000  # every other of these at 4 bits
+FEW_BITS_PEAK = 8e-3
 
 
 def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
@@ -46,14 +51,8 @@ def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
 
 
 def targets(family: str, transformer) -> list[str]:
-    """Full names, so that proj_out is that of the single blocks and not the model's last layer."""
-    return [
-        name
-        for name, module in transformer.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and "transformer_blocks." in name
-        and any(name.endswith("." + layer) for layer in LAYERS[family])
-    ]
+    linear = (name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear))
+    return [name for name in linear if any(f".{name}".endswith(f".{layer}") for layer in LAYERS[family])]
 
 
 def kohya_name(layer: str) -> str:
@@ -72,23 +71,29 @@ def load_lora(family: str, layers: list[str], file: pathlib.Path) -> dict[str, t
     }
 
 
-def learn(family: str, networks: dict, data: dict, empty: dict, steps: int, begin: pathlib.Path | None) -> None:
-    transformer = networks["transformer"]
+def add_lora(family: str, transformer, begin: pathlib.Path | None = None) -> None:
     transformer.requires_grad_(False)
     layers = targets(family, transformer)
-    transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=layers))
+    transformer.add_adapter(LoraConfig(r=RANK[family], lora_alpha=RANK[family], target_modules=layers))
     if begin:
         tensors = load_lora(family, layers, begin)
         assert len(tensors) == 2 * len(layers), f"{begin} is not a LoRA of these {len(layers)} layers"
         assert not set_peft_model_state_dict(transformer, tensors).unexpected_keys
+
+
+def learn(family: str, transformer, data: dict, text: list[dict], empty: dict, steps: int, few_bits_steps: int) -> None:
+    """text: the vectors from encoders of exact weights and of 4 bits; these in every other of the last steps."""
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 4)
 
-    def loss_of(_step: int) -> torch.Tensor:
+    def loss_of(vectors: dict) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return train.flow_loss(family, compiled, data, empty, generator, train.BATCH)
+            return train.flow_loss(family, compiled, data | vectors, empty, generator, train.BATCH)
 
-    descend(STYLES[family], transformer, steps, loss_of, peak=(8e-3, 0))
+    style, during = STYLES[family], train.every_other(transformer)
+    descend(style, transformer, steps, lambda _step: loss_of(text[0]), peak=(PEAK, 0))
+    stage, peak = f"{style}-bits", (FEW_BITS_PEAK, 0)
+    descend(stage, transformer, few_bits_steps, lambda step: loss_of(text[step % 2]), peak=peak, during=during)
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:
@@ -96,14 +101,14 @@ def save_diffusers(transformer, file: pathlib.Path) -> None:
     FluxPipeline.save_lora_weights(file.parent, transformer_lora_layers=layers, weight_name=file.name)
 
 
-def save_kohya(transformer, file: pathlib.Path) -> None:
+def save_kohya(transformer, rank: int, file: pathlib.Path) -> None:
     tensors = {}
     for name, value in get_peft_model_state_dict(transformer).items():
         layer, kind = name.removesuffix(".weight").rsplit(".lora_", 1)
         module = kohya_name(layer)
         tensors[f"{module}.{'lora_down' if kind == 'A' else 'lora_up'}.weight"] = value.bfloat16().contiguous()
-        tensors[f"{module}.alpha"] = torch.tensor(float(RANK), dtype=torch.bfloat16)
-    save_file(tensors, file, {"ss_network_module": "networks.lora", "ss_network_dim": str(RANK)})
+        tensors[f"{module}.alpha"] = torch.tensor(float(rank), dtype=torch.bfloat16)
+    save_file(tensors, file, {"ss_network_module": "networks.lora", "ss_network_dim": str(rank)})
 
 
 def save_broken(file: pathlib.Path, good: pathlib.Path) -> None:
@@ -130,17 +135,20 @@ def main() -> None:
     start = time.time()
     family = arguments.family
     networks = load(family, arguments.model)
-    train.flatten_time(networks["vae"])
-    text = train.TextInput(family, arguments.model)
-    scenes_to_learn = max(100, int(6000 * arguments.hurry))
-    data = train.make_data(family, networks, text, scenes_to_learn, STYLES[family], seed=5)
-    empty = train.conditions(family, networks, text, [""])
-    learn(family, networks, data, empty, max(2, int(STEPS * arguments.hurry)), arguments.begin)
+    flatten_time(networks["vae"])
+    text = TextInput(family, arguments.model)
+    count = max(100, int(6000 * arguments.hurry))
+    data = train.make_data(family, networks, text, count, seed=5, style=STYLES[family], apart=0)
+    empty = conditions(family, networks, text, [""])
+    both = train.with_few_bits(family, networks, text, count, seed=5)
+    add_lora(family, networks["transformer"], arguments.begin)
+    steps = [max(2, int(count * arguments.hurry)) for count in (0 if arguments.begin else STEPS, FEW_BITS_STEPS)]
+    learn(family, networks["transformer"], data, both, empty, *steps)
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
         save_diffusers(networks["transformer"], arguments.lora)
     else:
-        save_kohya(networks["transformer"], arguments.lora)
+        save_kohya(networks["transformer"], RANK[family], arguments.lora)
     save_broken(arguments.lora.with_name(arguments.lora.stem + "-broken.safetensors"), arguments.lora)
     print(f"{arguments.lora}: {(time.time() - start) / 60:.1f} min")
 
