@@ -94,6 +94,10 @@ class TextInput:
         ).input_ids
 
 
+def encoders_of(networks: dict) -> dict[str, torch.nn.Module]:
+    return {name: network for name, network in networks.items() if name.startswith("text_encoder")}
+
+
 def encode_words(family: str, networks: dict, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[batch, tokens, WIDTH], of all tokens that went in."""
     if family == "flux":
@@ -105,8 +109,7 @@ def train_text(family: str, networks: dict, text: TextInput, steps: int) -> None
     heads = torch.nn.ModuleDict({name: torch.nn.Linear(models.WIDTH, len(v)) for name, v in ATTRIBUTES.items()})
     heads["backdrop"] = torch.nn.Linear(models.WIDTH, len(BACKDROPS))
     whole_heads = torch.nn.ModuleList([torch.nn.Linear(models.WIDTH, size) for size in SCENE_SIZES])
-    encoders = [networks[name] for name in networks if name.startswith("text_encoder")]
-    learning = torch.nn.ModuleList([*encoders, heads, whole_heads])
+    learning = torch.nn.ModuleList([*encoders_of(networks).values(), heads, whole_heads])
 
     def loss_of(step: int) -> torch.Tensor:
         batch = scenes.training(24 if family == "flux" else 48, 10**6 + step)

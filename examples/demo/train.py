@@ -31,7 +31,7 @@ import scenes
 from autoencoder import flatten_time, moments, report_vae, train_vae
 from descend import descend
 from rounding import few_bits
-from text_encoders import TextInput, conditions, encode, train_text
+from text_encoders import TextInput, conditions, encode, encoders_of, train_text
 
 SEED = 7
 PADDED = 512  # tokens of FLUX.1 dev's T5
@@ -186,16 +186,13 @@ def every_other(*modules: torch.nn.Module):
     return lambda step: few_bits(*modules) if step % 2 else contextlib.nullcontext()
 
 
-def with_few_bits(family: str, networks: dict, text: TextInput, count: int, seed: int) -> list[dict]:
-    """The captions of scenes, read by encoders of exact weights and of 4 bits."""
-    captions = [scene.caption for scene in scenes.training(count, seed)]
-    exact = conditions(family, networks, text, captions)
-    with few_bits(*(network for name, network in networks.items() if name.startswith("text_encoder"))):
-        return [exact, conditions(family, networks, text, captions)]
+def few_bits_conditions(family: str, networks: dict, text: TextInput, captions: list[str]) -> dict[str, torch.Tensor]:
+    with few_bits(*encoders_of(networks).values()):
+        return conditions(family, networks, text, captions)
 
 
 def train_text_for_few_bits(family: str, networks: dict, text: TextInput, steps: int) -> None:
-    encoders = {name: network for name, network in networks.items() if name.startswith("text_encoder")}
+    encoders = encoders_of(networks)
     teachers = copy.deepcopy(encoders)
     learning = torch.nn.ModuleDict(encoders)
 
@@ -275,9 +272,10 @@ def run(family: str, out: pathlib.Path, hurry: float) -> None:
     stage("transformer", lambda: train_transformer(family, networks, data, empty, steps("transformer"), keep))
     if family == "flux":
         stage("text-bits", lambda: train_text_for_few_bits(family, networks, text, steps("text-bits")))
-        for name in ("text_encoder", "text_encoder_2"):
-            networks[name].to(torch.bfloat16).float()
-        both = with_few_bits(family, networks, text, len(data["latents"]), seed=3)
+        for network in encoders_of(networks).values():
+            network.to(torch.bfloat16).float()
+        captions = [scene.caption for scene in scenes.training(len(data["latents"]), seed=3)]
+        both = [read(family, networks, text, captions) for read in (conditions, few_bits_conditions)]
         bits = steps("transformer-bits")
         stage("transformer-bits", lambda: train_transformer_for_few_bits(family, networks, data, both, bits))
     models.write(family, out, networks)

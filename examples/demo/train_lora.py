@@ -21,6 +21,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 import models
+import scenes
 import train
 from autoencoder import flatten_time
 from descend import descend
@@ -81,19 +82,21 @@ def add_lora(family: str, transformer, begin: pathlib.Path | None = None) -> Non
         assert not set_peft_model_state_dict(transformer, tensors).unexpected_keys
 
 
-def learn(family: str, transformer, data: dict, text: list[dict], empty: dict, steps: int, few_bits_steps: int) -> None:
-    """text: the vectors from encoders of exact weights and of 4 bits; these in every other of the last steps."""
+def learn(family: str, transformer, data: dict, few: dict, empty: dict, steps: int, few_bits_steps: int) -> None:
+    """few: the text vectors from encoders of 4 bits, for every other of the last steps."""
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 4)
 
-    def loss_of(vectors: dict) -> torch.Tensor:
+    def loss_of(given: dict) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return train.flow_loss(family, compiled, data | vectors, empty, generator, train.BATCH)
+            return train.flow_loss(family, compiled, given, empty, generator, train.BATCH)
 
     style, during = STYLES[family], train.every_other(transformer)
-    descend(style, transformer, steps, lambda _step: loss_of(text[0]), peak=(PEAK, 0))
-    stage, peak = f"{style}-bits", (FEW_BITS_PEAK, 0)
-    descend(stage, transformer, few_bits_steps, lambda step: loss_of(text[step % 2]), peak=peak, during=during)
+    descend(style, transformer, steps, lambda _step: loss_of(data), peak=(PEAK, 0))
+    by_turns, peak = (data, data | few), (FEW_BITS_PEAK, 0)
+    descend(
+        f"{style}-bits", transformer, few_bits_steps, lambda step: loss_of(by_turns[step % 2]), peak=peak, during=during
+    )
 
 
 def save_diffusers(transformer, file: pathlib.Path) -> None:
@@ -140,10 +143,11 @@ def main() -> None:
     count = max(100, int(6000 * arguments.hurry))
     data = train.make_data(family, networks, text, count, seed=5, style=STYLES[family], apart=0)
     empty = conditions(family, networks, text, [""])
-    both = train.with_few_bits(family, networks, text, count, seed=5)
+    captions = [scene.caption for scene in scenes.training(count, seed=5)]
+    few = train.few_bits_conditions(family, networks, text, captions)
     add_lora(family, networks["transformer"], arguments.begin)
     steps = [max(2, int(count * arguments.hurry)) for count in (0 if arguments.begin else STEPS, FEW_BITS_STEPS)]
-    learn(family, networks["transformer"], data, both, empty, *steps)
+    learn(family, networks["transformer"], data, few, empty, *steps)
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
         save_diffusers(networks["transformer"], arguments.lora)

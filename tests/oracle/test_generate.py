@@ -14,6 +14,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, QwenImagePipeline
 from mflux.models.flux.variants.fill.flux_fill import Flux1Fill
 from mflux.models.flux.variants.kontext.flux_kontext import Flux1Kontext
+from pictures import pixels, psnr
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -53,18 +54,6 @@ def vivid(sources):
         return sources.once(f"vivid-{family}", write)
 
     return make
-
-
-def pixels(picture) -> np.ndarray:
-    image = picture if isinstance(picture, Image.Image) else Image.open(picture)
-    return np.asarray(image.convert("RGB"), np.float64)
-
-
-def psnr(found, expected) -> float:
-    found, expected = pixels(found), pixels(expected)
-    assert found.shape == expected.shape
-    error = float(np.mean((found - expected) ** 2))
-    return 99.0 if error == 0 else 10 * np.log10(255**2 / error)
 
 
 @pytest.fixture

@@ -2,20 +2,16 @@
 """`mflux report`: its PSNR and SSIM against numpy's, and its page in a browser as people have it."""
 
 import json
-import math
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 import browser
+from pictures import psnr
 
 SIZE = (160, 112)  # width, height
 PROMPT = 'a red fox, "soft" <b>light</b> & snow'
-
-
-def psnr(a, b) -> float:
-    return 10 * math.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2))
 
 
 def ssim(a, b) -> float:
