@@ -146,8 +146,8 @@ def main() -> None:
     captions = [scene.caption for scene in scenes.training(count, seed=5)]
     few = train.few_bits_conditions(family, networks, text, captions)
     add_lora(family, networks["transformer"], arguments.begin)
-    steps = [max(2, int(count * arguments.hurry)) for count in (0 if arguments.begin else STEPS, FEW_BITS_STEPS)]
-    learn(family, networks["transformer"], data, few, empty, *steps)
+    steps, few_bits_steps = (max(2, int(whole * arguments.hurry)) for whole in (STEPS, FEW_BITS_STEPS))
+    learn(family, networks["transformer"], data, few, empty, 0 if arguments.begin else steps, few_bits_steps)
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
         save_diffusers(networks["transformer"], arguments.lora)
