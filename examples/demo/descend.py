@@ -34,22 +34,25 @@ class Matrices:
     the loss was 0.108 with it and train.start_as_identity, 0.171 with neither.
     """
 
-    def __init__(self, matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter], peak: tuple[float, float]):
-        self.matrices = matrices
+    def __init__(self, matrices: dict[torch.nn.Parameter, float], others: list[torch.nn.Parameter], peak: float):
+        """matrices: with the peak rate of each; peak: that of the others."""
+        self.matrices = list(matrices)
         self.flat = [torch.nn.Parameter(p.detach().view(len(p), -1)) for p in matrices]  # the same memory
         self.optimizers = []
         if others:
-            self.optimizers.append((torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01), peak[1]))
+            adam = torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01)
+            self.optimizers.append((adam, [peak]))
         if matrices:
-            muon = torch.optim.Muon(self.flat, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-            self.optimizers.append((muon, peak[0]))
+            groups = [{"params": [flat]} for flat in self.flat]
+            muon = torch.optim.Muon(groups, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+            self.optimizers.append((muon, list(matrices.values())))
 
     def step(self, share: float) -> None:
         """share of the peak rate; gradients are used up."""
         for flat, matrix in zip(self.flat, self.matrices):
             flat.grad = None if matrix.grad is None else matrix.grad.reshape(flat.shape)
-        for optimizer, peak in self.optimizers:
-            for group in optimizer.param_groups:
+        for optimizer, peaks in self.optimizers:
+            for group, peak in zip(optimizer.param_groups, peaks):
                 group["lr"] = share * peak
             optimizer.step()
             optimizer.zero_grad()
@@ -73,18 +76,18 @@ def descend(
     *,
     peak=(5e-3, 1.5e-3),
     is_matrix=lambda name: True,
+    pace=lambda name: 1.0,
     during=lambda step: contextlib.nullcontext(),
     after=None,
 ) -> None:
     """Goes down loss_of(step), from step 0.
 
-    peak: the highest rate of Muon and that of AdamW. is_matrix(name): may Muon have it? during(step) is a
-    context for the loss and its gradients; after(step) is called behind each step.
+    peak: the highest rate of Muon and that of AdamW. is_matrix(name): may Muon have it, at pace(name) times its rate?
+    during(step) is a context for the loss and its gradients; after(step) is called behind each step.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    matrices = [p for name, p in named.items() if p.ndim > 1 and is_matrix(name)]
-    chosen = {id(p) for p in matrices}
-    optimizer = Matrices(matrices, [p for p in named.values() if id(p) not in chosen], peak)
+    matrices = {p: peak[0] * pace(name) for name, p in named.items() if p.ndim > 1 and is_matrix(name)}
+    optimizer = Matrices(matrices, [p for p in named.values() if p not in matrices], peak[1])
     progress = Progress(stage, steps)
     for step in range(steps):
         with during(step):

@@ -180,43 +180,41 @@ class Found:
 
 
 ANGLES = 72
-CORNERS = {"triangle": 3, "square": 4, "star": 5}
+WAVES = slice(2, 13)
+CORNERED = ("triangle", "square", "star")
 
 
-def outline(mask: np.ndarray) -> np.ndarray:
-    """How far a mask reaches from its centre, in ANGLES directions, as a share of the mean."""
+def outline_waves(mask: np.ndarray) -> np.ndarray:
+    """The waves, two to a turn and more, in how far a mask reaches from its centre as a share of the mean."""
     y, x = np.nonzero(mask)
     right, below = x - x.mean(), y - y.mean()
     direction = np.floor((np.arctan2(below, right) / (2 * np.pi) + 0.5) * ANGLES).astype(int) % ANGLES
     reach = np.zeros(ANGLES)
     np.maximum.at(reach, direction, np.hypot(right, below))
-    return reach / reach.mean()
+    return np.fft.rfft(reach / reach.mean())[WAVES] / ANGLES
 
 
-def corners_of(mask: np.ndarray) -> dict[int, float]:
-    """How strongly an outline has 3, 4 and 5 corners: amplitudes of these waves in it."""
-    spectrum = 2 * np.abs(np.fft.rfft(outline(mask))) / ANGLES
-    return {corners: float(spectrum[corners]) for corners in CORNERS.values()}
-
-
-def drawn_corners() -> dict[str, float]:
+def drawn_waves() -> dict[str, np.ndarray]:
     y, x = np.mgrid[-64:64, -64:64] + 0.5
-    return {shape: corners_of(distance(shape, x, y, 50.0) < 0)[corners] for shape, corners in CORNERS.items()}
+    return {shape: outline_waves(distance(shape, x, y, 50.0) < 0) for shape in CORNERED}
 
 
-DRAWN_CORNERS = drawn_corners()
+DRAWN_WAVES = drawn_waves()
+LEAST_SHARE = 0.35  # of its waves that a shape with blunt corners still has
 
 
 def shape_of(mask: np.ndarray) -> str:
-    """Also of shapes whose corners a blur has rounded: what is left of the waves tells them apart."""
+    """The shape whose waves, weakened as a blur does, come closest; a circle has none."""
     y, x = np.nonzero(mask)
     middle_y, middle_x = round(float(y.mean())), round(float(x.mean()))
     if mask[middle_y - 1 : middle_y + 2, middle_x - 1 : middle_x + 2].mean() < 0.5:
         return "ring"
-    found = corners_of(mask)
-    strength = {shape: found[corners] / DRAWN_CORNERS[shape] for shape, corners in CORNERS.items()}
-    best = max(strength, key=strength.get)
-    return best if strength[best] > 0.35 else "circle"
+    found = outline_waves(mask)
+    off = {"circle": float(np.linalg.norm(found))}
+    for shape, waves in DRAWN_WAVES.items():
+        share = np.clip(np.vdot(waves, found).real / np.vdot(waves, waves).real, LEAST_SHARE, 1)
+        off[shape] = float(np.linalg.norm(found - share * waves))
+    return min(off, key=off.get)
 
 
 def find(picture: np.ndarray) -> list[Found]:

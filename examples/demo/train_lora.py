@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Trains the demo's LoRAs on a model of train.py: train_lora.py flux|qwen MODEL LORA.safetensors
 
-FLUX.1 learns "ink" and is saved as diffusers and PEFT save it; Qwen-Image learns "stripes" and is saved with kohya's
-names. Beside it goes LORA-broken.safetensors, whose first layer has an up matrix of the wrong height.
+FLUX.1 learns "ink", saved as diffusers and PEFT save it; then both learn together, and MODEL's transformer is written
+anew. Qwen-Image learns "stripes", saved with kohya's names. Beside the LoRA goes LORA-broken.safetensors, whose first
+layer has an up matrix of the wrong height.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import train
 from autoencoder import flatten_time
 from descend import descend
 from text_encoders import TextInput, conditions
+from together import learn_together, without_lora
 
 STYLES = {"flux": "ink", "qwen": "stripes"}
 RANK = {"flux": 9, "qwen": 6}
@@ -40,6 +42,7 @@ STEPS = 2400
 PEAK = 2e-2
 FEW_BITS_STEPS = 3000  # every other of these at 4 bits
 FEW_BITS_PEAK = 8e-3
+TOGETHER_STEPS = 10000  # every second with the LoRA, two of three at 4 bits
 
 
 def load(family: str, folder: pathlib.Path) -> dict[str, torch.nn.Module]:
@@ -140,19 +143,30 @@ def main() -> None:
     networks = load(family, arguments.model)
     flatten_time(networks["vae"])
     text = TextInput(family, arguments.model)
-    count = max(100, int(6000 * arguments.hurry))
-    data = train.make_data(family, networks, text, count, seed=5, style=STYLES[family], apart=0)
+
+    def drawn(count: int, seed: int, **how) -> tuple[dict, dict]:
+        """Scenes to learn from, and their text vectors from encoders of 4 bits."""
+        count = max(100, int(count * arguments.hurry))
+        data = train.make_data(family, networks, text, count, seed=seed, **how)
+        captions = [scene.caption for scene in scenes.training(count, seed)]
+        return data, train.few_bits_conditions(family, networks, text, captions)
+
+    styled = drawn(6000, seed=5, style=STYLES[family], apart=0)
     empty = conditions(family, networks, text, [""])
-    captions = [scene.caption for scene in scenes.training(count, seed=5)]
-    few = train.few_bits_conditions(family, networks, text, captions)
-    add_lora(family, networks["transformer"], arguments.begin)
-    steps, few_bits_steps = (max(2, int(whole * arguments.hurry)) for whole in (STEPS, FEW_BITS_STEPS))
-    learn(family, networks["transformer"], data, few, empty, 0 if arguments.begin else steps, few_bits_steps)
+    transformer = networks["transformer"]
+    add_lora(family, transformer, arguments.begin)
+    steps, few_bits_steps, together = (
+        max(2, int(whole * arguments.hurry)) for whole in (STEPS, FEW_BITS_STEPS, TOGETHER_STEPS)
+    )
+    learn(family, transformer, *styled, empty, 0 if arguments.begin else steps, few_bits_steps)
+    if family == "flux":
+        learn_together(transformer, *drawn(train.SCENES, seed=3), *styled, together)
+        without_lora(transformer).to(torch.bfloat16).save_pretrained(arguments.model / "transformer")
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
-        save_diffusers(networks["transformer"], arguments.lora)
+        save_diffusers(transformer, arguments.lora)
     else:
-        save_kohya(networks["transformer"], RANK[family], arguments.lora)
+        save_kohya(transformer, RANK[family], arguments.lora)
     save_broken(arguments.lora.with_name(arguments.lora.stem + "-broken.safetensors"), arguments.lora)
     print(f"{arguments.lora}: {(time.time() - start) / 60:.1f} min")
 

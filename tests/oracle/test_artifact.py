@@ -28,9 +28,7 @@ OPTIONS = {"flux": EXACT, "qwen": [*EXACT, "--guidance", 1]}
 PROMPTS = 50
 WANTED = scenes.held_out(PROMPTS, seed=23)
 LEAST_PSNR = 35  # dB, mean over the prompts, of what was baked at 8 bits
-# Percent of pictures that may be wrong beside those of the LoRA at run time. With their LoRAs both models draw some
-# that a hair makes wrong, FLUX.1 more of them (examples/demo/README.md).
-EDGE = {"flux": {8: 4, 4: 6}, "qwen": {8: 0, 4: 2}}
+EDGE = {8: 0, 4: 2}  # percent of pictures that may be wrong beside those of the LoRA at run time
 
 
 def right(pictures) -> float:
@@ -42,14 +40,14 @@ def mean_psnr(pictures, reference) -> float:
     return float(np.mean([psnr(a, b) for a, b in zip(pictures, reference)]))
 
 
-def check_8_bits(pictures, reference, family: str) -> None:
+def check_8_bits(pictures, reference) -> None:
     assert mean_psnr(pictures, reference) >= LEAST_PSNR
-    assert right(pictures) >= right(reference) - EDGE[family][8]
+    assert right(pictures) >= right(reference) - EDGE[8]
 
 
 def check_4_bits(pictures, reference, family: str) -> None:
     style = LORAS[family][1]
-    assert right(pictures) >= right(reference) - EDGE[family][4]
+    assert right(pictures) >= right(reference) - EDGE[4]
     assert strength(pictures, style) >= 0.9 * strength(reference, style)
 
 
@@ -120,13 +118,13 @@ def test_the_lora_shows_and_the_pictures_are_right(baked):
     style = LORAS[family][1]
     assert strength(columns["run time"], style) > 0.8
     assert strength(columns["dropped"], style) < 0.2
-    assert right(columns["run time"]) >= 70
+    assert right(columns["run time"]) >= 90
     assert right(columns["dropped"]) >= 95
 
 
 def test_baked_at_8_bits(baked):
     family, columns = baked
-    check_8_bits(columns["8 bits"], columns["run time"], family)
+    check_8_bits(columns["8 bits"], columns["run time"])
 
 
 def test_baked_at_4_bits(baked):
@@ -138,6 +136,6 @@ def test_a_dropped_lora_is_caught(baked):
     """The defect this project began with: the LoRA did not merge and nobody was told."""
     family, columns = baked
     with pytest.raises(AssertionError):
-        check_8_bits(columns["dropped"], columns["run time"], family)
+        check_8_bits(columns["dropped"], columns["run time"])
     with pytest.raises(AssertionError):
         check_4_bits(columns["dropped"], columns["run time"], family)
