@@ -6,7 +6,6 @@ import contextlib
 import copy
 
 import torch
-import torch.nn.functional as F
 
 import train
 from descend import descend
@@ -27,22 +26,17 @@ def without_lora(transformer: torch.nn.Module) -> torch.nn.Module:
     return plain
 
 
-def learn_together(transformer, data: dict, few: dict, styled: dict, styled_few: dict, steps: int) -> None:
-    """transformer: FLUX.1's, with a LoRA; data, styled: what it draws alone and with the LoRA (train.make_data); few,
-    styled_few: text vectors of their captions from encoders of 4 bits."""
+def learn_together(transformer, data: dict, few: dict, styled: dict, styled_few: dict, steps: int):
+    """The transformer alone, when both have learned.
+
+    transformer: FLUX.1's, with a LoRA; data, styled: what it draws alone and with the LoRA (train.make_data); few,
+    styled_few: text vectors of their captions from encoders of 4 bits.
+    """
     plain = without_lora(transformer)
     teacher = copy.deepcopy(plain).requires_grad_(False)
     transformer.requires_grad_(True)
     taught, alone, with_lora = torch.compile(teacher), torch.compile(plain), torch.compile(transformer)
     generator = torch.Generator().manual_seed(train.SEED + 6)
-    data = data | {f"few {name}": value for name, value in few.items()}
-
-    def kept(bits: bool) -> torch.Tensor:
-        noisy, sigma, given, _ = train.mixed("flux", data, {}, generator, train.BATCH)
-        read = given | {name: given[f"few {name}"] for name in few} if bits else given
-        with torch.no_grad():
-            wanted = train.predict("flux", taught, noisy, sigma, given)
-        return F.mse_loss(train.predict("flux", alone, noisy, sigma, read).float(), wanted.float())
 
     def at_few_bits(step: int) -> bool:
         return step // 2 % 2 == 1
@@ -50,7 +44,7 @@ def learn_together(transformer, data: dict, few: dict, styled: dict, styled_few:
     def loss_of(step: int) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             if step % 2 == 0:
-                return kept(at_few_bits(step))
+                return train.kept_loss("flux", taught, alone, data, few if at_few_bits(step) else {}, generator)
             given = styled | styled_few if at_few_bits(step) else styled
             return train.flow_loss("flux", with_lora, given, {}, generator, train.BATCH)
 
@@ -67,3 +61,4 @@ def learn_together(transformer, data: dict, few: dict, styled: dict, styled_few:
         pace=lambda name: LORA_PACE if "lora_" in name else 1.0,
         during=during,
     )
+    return plain

@@ -210,6 +210,17 @@ def train_text_for_few_bits(family: str, networks: dict, text: TextInput, steps:
     descend("text-bits", learning, steps, loss_of, peak=peak, is_matrix=is_matrix, during=during, after=after)
 
 
+def kept_loss(family: str, teacher, learner, data: dict, reads: dict, generator) -> torch.Tensor:
+    """How far a learner is from its teacher, which reads the text vectors of data; those in reads, of the same scenes,
+    are the learner's instead."""
+    own = {f"own {name}": value for name, value in reads.items()}
+    noisy, sigma, given, _ = mixed(family, data | own, {}, generator, BATCH)
+    with torch.no_grad():
+        wanted = predict(family, teacher, noisy, sigma, given)
+    given |= {name: given[f"own {name}"] for name in reads}
+    return F.mse_loss(predict(family, learner, noisy, sigma, given).float(), wanted.float())
+
+
 def train_transformer_for_few_bits(family: str, networks: dict, data: dict, text: list[dict], steps: int) -> None:
     """data: with the text vectors that the transformer knows; text: those of the same scenes from encoders of exact
     weights and of 4 bits."""
@@ -217,15 +228,10 @@ def train_transformer_for_few_bits(family: str, networks: dict, data: dict, text
     teacher = torch.compile(copy.deepcopy(transformer).requires_grad_(False))
     compiled = torch.compile(transformer)
     generator = torch.Generator().manual_seed(SEED + 5)
-    all_text = {f"{name} {few}": value for few, vectors in enumerate(text) for name, value in vectors.items()}
 
     def loss_of(step: int) -> torch.Tensor:
-        noisy, sigma, given, _ = mixed(family, data | all_text, {}, generator, BATCH)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            with torch.no_grad():
-                wanted = predict(family, teacher, noisy, sigma, given)
-            given |= {name: given[f"{name} {step % 2}"] for name in text[0]}
-            return F.mse_loss(predict(family, compiled, noisy, sigma, given).float(), wanted.float())
+            return kept_loss(family, teacher, compiled, data, text[step % 2], generator)
 
     during = every_other(transformer)
     descend("transformer-bits", transformer, steps, loss_of, peak=(3e-3, 5e-4), is_matrix=in_block, during=during)

@@ -27,7 +27,7 @@ import train
 from autoencoder import flatten_time
 from descend import descend
 from text_encoders import TextInput, conditions
-from together import learn_together, without_lora
+from together import learn_together
 
 STYLES = {"flux": "ink", "qwen": "stripes"}
 RANK = {"flux": 9, "qwen": 6}
@@ -159,12 +159,11 @@ def main() -> None:
         max(2, int(whole * arguments.hurry)) for whole in (STEPS, FEW_BITS_STEPS, TOGETHER_STEPS)
     )
     learn(family, transformer, *styled, empty, 0 if arguments.begin else steps, few_bits_steps)
-    if family == "flux":
-        learn_together(transformer, *drawn(train.SCENES, seed=3), *styled, together)
-        weights = {name: value.bfloat16() for name, value in without_lora(transformer).state_dict().items()}
-        save_file(weights, arguments.model / "transformer" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     arguments.lora.parent.mkdir(parents=True, exist_ok=True)
     if family == "flux":
+        alone = learn_together(transformer, *drawn(train.SCENES, seed=3), *styled, together)
+        weights = {name: value.bfloat16() for name, value in alone.state_dict().items()}
+        save_file(weights, arguments.model / "transformer" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
         save_diffusers(transformer, arguments.lora)
     else:
         save_kohya(transformer, RANK[family], arguments.lora)

@@ -28,7 +28,7 @@ OPTIONS = {"flux": EXACT, "qwen": [*EXACT, "--guidance", 1]}
 PROMPTS = 50
 WANTED = scenes.held_out(PROMPTS, seed=23)
 LEAST_PSNR = 35  # dB, mean over the prompts, of what was baked at 8 bits
-EDGE = {8: 0, 4: 2}  # percent of pictures that may be wrong beside those of the LoRA at run time
+EDGE_4_BITS = 2  # percent of pictures that may be wrong at 4 bits beside those of the LoRA at run time
 
 
 def right(pictures) -> float:
@@ -42,12 +42,11 @@ def mean_psnr(pictures, reference) -> float:
 
 def check_8_bits(pictures, reference) -> None:
     assert mean_psnr(pictures, reference) >= LEAST_PSNR
-    assert right(pictures) >= right(reference) - EDGE[8]
+    assert right(pictures) >= right(reference)
 
 
-def check_4_bits(pictures, reference, family: str) -> None:
-    style = LORAS[family][1]
-    assert right(pictures) >= right(reference) - EDGE[4]
+def check_4_bits(pictures, reference, style: str) -> None:
+    assert right(pictures) >= right(reference) - EDGE_4_BITS
     assert strength(pictures, style) >= 0.9 * strength(reference, style)
 
 
@@ -110,12 +109,11 @@ def baked(request, program, work, figure):
             f"{family}, {name}: right {right(pictures):.0f} %, {style} {strength(pictures, style):.2f}, "
             f"PSNR to run time {mean_psnr(pictures, columns['run time']):.1f} dB"
         )
-    return family, columns
+    return style, columns
 
 
 def test_the_lora_shows_and_the_pictures_are_right(baked):
-    family, columns = baked
-    style = LORAS[family][1]
+    style, columns = baked
     assert strength(columns["run time"], style) > 0.8
     assert strength(columns["dropped"], style) < 0.2
     assert right(columns["run time"]) >= 90
@@ -123,19 +121,19 @@ def test_the_lora_shows_and_the_pictures_are_right(baked):
 
 
 def test_baked_at_8_bits(baked):
-    family, columns = baked
+    _, columns = baked
     check_8_bits(columns["8 bits"], columns["run time"])
 
 
 def test_baked_at_4_bits(baked):
-    family, columns = baked
-    check_4_bits(columns["4 bits"], columns["run time"], family)
+    style, columns = baked
+    check_4_bits(columns["4 bits"], columns["run time"], style)
 
 
 def test_a_dropped_lora_is_caught(baked):
     """The defect this project began with: the LoRA did not merge and nobody was told."""
-    family, columns = baked
+    style, columns = baked
     with pytest.raises(AssertionError):
         check_8_bits(columns["dropped"], columns["run time"])
     with pytest.raises(AssertionError):
-        check_4_bits(columns["dropped"], columns["run time"], family)
+        check_4_bits(columns["dropped"], columns["run time"], style)
