@@ -50,7 +50,7 @@ File File::open(const std::filesystem::path& path) {
 }
 
 File File::create(const std::filesystem::path& path, uint64_t size) {
-  constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+  constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
   const int fd = retry([&] { return ::open(path.c_str(), kFlags, 0666); });
   if (fd < 0) fail_errno(path, "cannot create");
   File file(fd, path);

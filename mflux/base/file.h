@@ -17,7 +17,7 @@ namespace mflux {
 class File {
  public:
   static File open(const std::filesystem::path& path);  // for reading
-  // For writing, created, emptied and set to `size` bytes.
+  // For writing, created, emptied and set to `size` bytes. A link is not written through.
   static File create(const std::filesystem::path& path, uint64_t size);
 
   File(File&& other) noexcept;

@@ -78,6 +78,23 @@ std::string hash_file(const std::filesystem::path& path) {
   return StreamedHash(file).finish();
 }
 
+std::string copy_and_hash(
+    const std::filesystem::path& source, const std::filesystem::path& target) {
+  const File from = File::open(source);
+  const uint64_t size = from.size();
+  const File to = File::create(target, size);
+  Hash hash;
+  std::vector<std::byte> chunk(std::min(kChunkBytes, size));
+  for (uint64_t offset = 0; offset < size; offset += chunk.size()) {
+    chunk.resize(std::min<uint64_t>(chunk.size(), size - offset));
+    from.read(offset, chunk);
+    to.write(offset, chunk);
+    hash.update(chunk);
+  }
+  to.sync();
+  return hash.hex();
+}
+
 std::string sha256_text(std::string_view text) {
   Sha256 hash;
   hash.update(std::as_bytes(std::span(text)));

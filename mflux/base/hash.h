@@ -30,6 +30,10 @@ class Hash {
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
+// Copies the bytes, synced; the mode is that of a new file, whatever the source's is. Returns the
+// hash of what was copied.
+std::string copy_and_hash(const std::filesystem::path& source, const std::filesystem::path& target);
+
 std::string sha256_text(std::string_view text);
 std::string sha256_file(const std::filesystem::path& path);  // 64 lower-case digits
 // The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to;
