@@ -13,7 +13,7 @@ namespace mflux {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint64_t kSpaceReserve = 8 << 20;  // receipt, indexes, copied files
+constexpr uint64_t kSpaceReserve = 8 << 20;  // receipt, indexes
 
 std::string stamp(const fs::path& path) {
   const auto time = fs::last_write_time(path).time_since_epoch().count();
@@ -22,6 +22,13 @@ std::string stamp(const fs::path& path) {
 
 std::vector<fs::path> input_paths(const Checkpoint& model, const lora::Loaded& loras) {
   std::vector<fs::path> paths = {model.path};
+  // A link in the model may lead elsewhere.
+  for (const Component& component : model.components) {
+    if (!model.single_file) paths.push_back(component.folder.path);
+    for (const auto& file : component.folder.files)
+      paths.push_back(component.folder.path / file.name);
+  }
+  for (const std::string& file : model.copied) paths.push_back(model.path / file);
   for (const lora::Adapter& adapter : loras.adapters) paths.push_back(adapter.path);
   return paths;
 }
@@ -213,11 +220,8 @@ void Bake::copy_files() {
   for (const std::string& relative : plan_.copied) {
     const fs::path source = model_.path / relative;
     const fs::path target = output_.prepare(relative);
-    std::error_code error;
-    fs::copy_file(source, target, fs::copy_options::overwrite_existing, error);
-    if (error) fail("{}: cannot copy to {}: {}", source.string(), target.string(), error.message());
-    const FileRecord record{
-        .file = relative, .bytes = fs::file_size(target), .xxh3_128 = hash_file(target)};
+    const std::string hash = copy_and_hash(source, target);
+    const FileRecord record{.file = relative, .bytes = fs::file_size(target), .xxh3_128 = hash};
     report_.receipt.inputs.push_back(record);
     report_.receipt.outputs.push_back(record);
     input_files_.push_back(source);
@@ -353,6 +357,7 @@ SaveReport Bake::finish() {
 
 uint64_t Bake::bytes_to_write() const {
   uint64_t bytes = kSpaceReserve;
+  for (const std::string& file : plan_.copied) bytes += fs::file_size(model_.path / file);
   for (size_t i = 0; i < plan_.shards.size(); ++i) {
     if (!finished(plan_.shards[i]) && shared_.count(i) == 0) bytes += plan_.shards[i].bytes;
   }

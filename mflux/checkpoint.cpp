@@ -5,6 +5,7 @@
 #include <map>
 
 #include "mflux/base/error.h"
+#include "mflux/base/paths.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -173,11 +174,20 @@ std::vector<std::string> folders_with_tensors(const fs::path& path) {
   return names;
 }
 
+// Whether something of that name is there; a link must lead somewhere.
+bool is_there(const fs::path& path) {
+  if (fs::exists(path)) return true;
+  if (fs::is_symlink(path)) {
+    fail("{}: a link to what is not there (an incomplete download?)", path.string());
+  }
+  return false;
+}
+
 // Small files that belong to the model and hold no weights.
 std::vector<std::string> copied_files(const Checkpoint& model) {
   std::vector<std::string> files;
   const auto add = [&](const fs::path& relative) {
-    if (fs::is_regular_file(model.path / relative)) files.push_back(relative.string());
+    if (is_there(model.path / relative)) files.push_back(relative.string());
   };
   add("model_index.json");
   for (const Component& component : model.components) {
@@ -185,9 +195,9 @@ std::vector<std::string> copied_files(const Checkpoint& model) {
     add(fs::path(component.name) / "generation_config.json");
   }
   for (const std::string& folder : models::copied_folders(*model.family)) {
-    if (!fs::is_directory(model.path / folder)) continue;
-    for (const auto& entry : fs::recursive_directory_iterator(model.path / folder)) {
-      if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), model.path).string());
+    if (!is_there(model.path / folder)) continue;
+    for (const std::string& file : files_below(model.path / folder)) {
+      files.push_back(folder + "/" + file);
     }
   }
   std::sort(files.begin(), files.end());

@@ -14,13 +14,15 @@ namespace mflux::testing {
 
 using FolderContents = std::map<std::string, std::string>;  // relative path -> bytes; "" of folders
 
-// Hidden files too.
+// Hidden files too; of a link where it leads to.
 inline FolderContents contents_of(const std::filesystem::path& folder) {
   FolderContents contents;
   if (!std::filesystem::exists(folder)) return contents;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    const std::string name = std::filesystem::relative(entry.path(), folder).string();
-    if (entry.is_directory())
+    const std::string name = entry.path().lexically_relative(folder).string();
+    if (entry.is_symlink())
+      contents[name] = "-> " + std::filesystem::read_symlink(entry.path()).string();
+    else if (entry.is_directory())
       contents[name + "/"] = "";
     else
       contents[name] = read_file(entry.path());
