@@ -9,6 +9,7 @@
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
+#include "mflux/base/paths.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/shard_layout.h"
@@ -17,10 +18,6 @@
 namespace mflux {
 namespace fs = std::filesystem;
 namespace {
-
-bool contains(const fs::path& outer, const fs::path& inner) {
-  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
-}
 
 void check_outputs(const std::vector<SaveOptions>& outputs) {
   if (outputs.empty()) fail(ErrorKind::usage, "the job has no output");
@@ -31,7 +28,7 @@ void check_outputs(const std::vector<SaveOptions>& outputs) {
     if (!path.has_filename()) path = path.parent_path();
     for (const fs::path& other : paths) {
       if (path == other) fail(ErrorKind::usage, "{}: two outputs of the job", path.string());
-      if (contains(other, path) || contains(path, other)) {
+      if (lies_in(path, other) || lies_in(other, path)) {
         fail(
             ErrorKind::usage,
             "{}: one output of the job is inside another, {}",

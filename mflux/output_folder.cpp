@@ -10,6 +10,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/paths.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -33,22 +34,17 @@ bool looks_like_a_model(const fs::path& folder) {
   return fs::is_directory(folder / "transformer");
 }
 
-bool contains(const fs::path& outer, const fs::path& inner) {
-  const auto [end, unused] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
-  return end == outer.end();
-}
-
 void check_apart(const fs::path& output, const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
     const fs::path real = fs::weakly_canonical(fs::absolute(input));
-    if (fs::is_directory(real) && contains(real, output)) {
+    if (fs::is_directory(real) && lies_in(output, real)) {
       fail(
           ErrorKind::usage,
           "{}: the output is inside the input {}",
           output.string(),
           real.string());
     }
-    if (contains(output, real)) {
+    if (lies_in(real, output)) {
       fail(
           ErrorKind::usage,
           "{}: the input {} is inside the output",
@@ -163,9 +159,15 @@ void OutputFolder::create() {
 }
 
 fs::path OutputFolder::prepare(const std::string& relative) {
+  if (!stays_inside(relative)) fail("'{}' is no name of a file in {}", relative, work_.string());
   const fs::path path = work_ / relative;
+  for (fs::path part = path; part != work_; part = part.parent_path()) {
+    if (fs::is_symlink(part)) {
+      fail("{}: a link in the output folder; nothing is written through it", part.string());
+    }
+  }
   make_folder(path.parent_path());
-  created_files_.insert(path);
+  if (!fs::exists(path)) created_files_.insert(path);
   return path;
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/paths.h"
 
 namespace mflux {
 namespace {
@@ -177,6 +178,13 @@ Receipt parse_receipt(std::string_view text, const std::string& file) {
     receipt.options = options_from_json(json.at("options"));
     for (const Json& item : json.at("inputs")) receipt.inputs.push_back(file_record(item));
     for (const Json& item : json.at("outputs")) receipt.outputs.push_back(file_record(item));
+    for (const auto* files : {&receipt.inputs, &receipt.outputs}) {
+      for (const FileRecord& record : *files) {
+        if (!stays_inside(record.file)) {
+          fail("{}: names '{}', expected a file inside the folder", file, record.file);
+        }
+      }
+    }
     for (const Json& item : json.at("loras")) {
       receipt.loras.push_back(
           {.file = file_record(item),

@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::contains;
 using testing::contents_of;
+using testing::differences;
 using testing::error_of;
 using testing::FolderContents;
 using testing::read_file;
@@ -99,6 +100,29 @@ TEST_CASE("a committed folder holds its files and indexes, and no journal") {
   const FolderContents expected = {
       {"out/", ""}, {"out/vae/", ""}, {"out/vae/0.safetensors", "x"}, {"out/vae/index.json", "i"}};
   CHECK(contents_of(folder.path()) == expected);
+}
+
+TEST_CASE("nothing is written outside of the folder, by a name or through a link in it") {
+  const TempDir folder;
+  fs::create_directories(folder / "mine");
+  leave_unfinished(folder / "out", false, "f");
+  fs::rename(folder / "out/vae", folder / "mine/vae");
+  fs::create_symlink("../mine/vae", folder / "out/vae");
+  fs::create_symlink("../mine/x", folder / "out/bake.json");
+  const FolderContents before = contents_of(folder.path());
+  {
+    OutputFolder output(folder / "out", false, {}, "f");
+    output.create();
+    for (const char* name : {"vae/0.safetensors", "vae/new", "vae", "bake.json"}) {
+      CAPTURE(name);
+      CHECK(contains(error_of([&] { output.prepare(name); }), ": a link in the output folder"));
+    }
+    for (const char* name : {"../mine/vae/x", "/tmp/x", "a/../../x", ""}) {
+      CAPTURE(name);
+      CHECK(contains(error_of([&] { output.prepare(name); }), "is no name of a file in"));
+    }
+  }
+  CHECK(differences(before, contents_of(folder.path())) == std::vector<std::string>{});
 }
 
 TEST_CASE("what is there already is refused as wrong usage and left alone") {

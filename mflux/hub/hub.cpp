@@ -11,6 +11,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/paths.h"
 #include "mflux/models/family.h"
 
 namespace mflux::hub {
@@ -110,7 +111,11 @@ fs::path resolve_lora(const std::string& name) {
   if (!is_repository(repository)) fail("{}: LoRA file not found", name);
   const fs::path snapshot = cached(name, repository, "LoRA");
   if (colon == std::string::npos) return only_lora_in(snapshot);
-  fs::path file = snapshot / name.substr(colon + 1);
+  const std::string within = name.substr(colon + 1);
+  if (!stays_inside(within)) {
+    fail("{}: '{}' is not the name of a file in the repository", name, within);
+  }
+  fs::path file = snapshot / within;
   if (!fs::is_regular_file(file, error)) fail("{}: {} is not there", name, file.string());
   return file;
 }

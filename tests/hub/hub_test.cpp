@@ -15,6 +15,7 @@ namespace mflux::hub {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace std::string_literals;
 using testing::contains;
 using testing::error_of;
 using testing::TempDir;
@@ -128,6 +129,24 @@ TEST_CASE("what is nowhere is an error that says where it was looked for") {
   CHECK(contains(error_of([] { resolve_model(""); }), "no such file or folder"));
   CHECK(contains(
       error_of([] { resolve_lora("x/y.safetensors"); }), "y.safetensors: LoRA file not found"));
+}
+
+TEST_CASE("a file of a repository does not leave its snapshot") {
+  const TempDir folder;
+  const Environment environment;
+  Environment::set("HF_HUB_CACHE", folder / "cache");
+  const auto snapshot = add_snapshot(folder / "cache", "models--a--b", "1");
+  fs::create_directories(snapshot / "sub");
+  write_file(snapshot / "sub/x.safetensors", "x");
+  write_file(folder / "y.safetensors", "y");
+  CHECK(resolve_lora("a/b:sub/x.safetensors") == snapshot / "sub/x.safetensors");
+  const std::string absolute = (folder / "y.safetensors").string();
+  for (const std::string& within : {absolute, "../../../../y.safetensors"s, "sub/../sub/x"s, ""s}) {
+    CAPTURE(within);
+    CHECK(contains(
+        error_of([&] { resolve_lora("a/b:" + within); }),
+        "not the name of a file in the repository"));
+  }
 }
 
 TEST_CASE("a LoRA is a file, a folder with one, or a repository with or without a file") {
