@@ -10,6 +10,7 @@
 #include "mflux/models/family.h"
 #include "tests/cli/help.h"
 #include "tests/program.h"
+#include "tests/skip.h"
 
 namespace mflux::cli {
 namespace {
@@ -153,10 +154,7 @@ TEST_CASE("bash knows the other names of the program") {
 }
 
 TEST_CASE("zsh reads its script") {
-  if (!is_installed("zsh")) {
-    MESSAGE("zsh is not installed");
-    return;
-  }
+  if (!is_installed("zsh")) return skip("zsh is not installed");
   const Desk desk("zsh");
   const ProgramRun run = run_program({"-n", (desk.folder / "script").string()}, "zsh");
   CHECK(run.err == "");
@@ -164,10 +162,7 @@ TEST_CASE("zsh reads its script") {
 }
 
 TEST_CASE("fish completes subcommands, options, choices and files") {
-  if (!is_installed("fish")) {
-    MESSAGE("fish is not installed");
-    return;
-  }
+  if (!is_installed("fish")) return skip("fish is not installed");
   const Desk desk("fish");
   CHECK(desk.fish("mflux ver") == Words{"verify"});
   CHECK(desk.fish("mflux save --q-m") == Words{"--q-mode"});

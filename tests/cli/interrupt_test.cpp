@@ -10,6 +10,7 @@
 
 #include "tests/folders.h"
 #include "tests/process.h"
+#include "tests/skip.h"
 #include "tests/tiny_save.h"
 
 namespace mflux::testing {
@@ -97,10 +98,7 @@ TEST_CASE("one processor gives the same bytes as all") {
   REQUIRE(run_program(ProgramCall{.arguments = many_shards(tiny, "all")}).status == 0);
   const ProgramRun one = run_program(ProgramCall{
       .arguments = many_shards(tiny, "one"), .program = {"taskset", "-c", "0", MFLUX_PROGRAM}});
-  if (one.status == 127) {
-    MESSAGE("skipped: no taskset here");
-    return;
-  }
+  if (one.status == 127) return skip("taskset is not installed");
   REQUIRE(one.status == 0);
   CHECK(differences(contents_of(tiny.path("all")), contents_of(tiny.path("one"))).empty());
 }

@@ -9,6 +9,7 @@
 #include "tests/checkpoints.h"
 #include "tests/cli/help.h"
 #include "tests/program.h"
+#include "tests/skip.h"
 
 namespace mflux::cli {
 namespace {
@@ -89,10 +90,7 @@ TEST_CASE("no text of a manual page is taken for a request, a quote or a macro")
 }
 
 TEST_CASE("manual pages render without a warning") {
-  if (!is_installed("groff")) {
-    MESSAGE("groff is not installed");
-    return;
-  }
+  if (!is_installed("groff")) return skip("groff is not installed");
   const Pages pages;
   for (const auto& entry : std::filesystem::directory_iterator(pages.folder.path())) {
     CAPTURE(entry.path().string());

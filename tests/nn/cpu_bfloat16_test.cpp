@@ -9,6 +9,7 @@
 #include "mflux/nn/ops.h"
 #include "tests/nn/cpu_checks.h"
 #include "tests/nn/random_layers.h"
+#include "tests/skip.h"
 
 namespace mflux::nn::testing {
 namespace {
@@ -20,7 +21,7 @@ constexpr double kRounding = 1.0 / 512;
 
 bool is_here() {
   if (has_bfloat16_products()) return true;
-  MESSAGE("skipped: no bfloat16 instructions here, or no oneDNN");
+  mflux::testing::skip("no bfloat16 instructions here, or no oneDNN");
   return false;
 }
 
