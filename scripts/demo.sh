@@ -56,6 +56,8 @@ bake() {  # FAMILY LORA
   run $mflux verify "$demo/$1-4bit"
 }
 
+begin=$SECONDS
+echo "Baking into two small models and drawing 32 pictures: about half a minute."
 rm -rf "$demo"
 mkdir -p "$demo/pictures"
 say "A small FLUX.1 and a LoRA that draws in ink"
@@ -64,7 +66,6 @@ say "A small Qwen-Image and a LoRA that paints stripes"
 bake qwen examples/demo/stripes.safetensors
 
 say "The same four pictures from the model, with the LoRA at run time, and from what was baked at 8 and at 4 bits"
-echo "32 pictures of 128 x 128 pixels..."
 all_pictures flux examples/demo/ink.safetensors &
 drawing=$!
 all_pictures qwen examples/demo/stripes.safetensors --guidance 1
@@ -85,6 +86,8 @@ fi
 echo "(status 3, and no $demo/refused)"
 
 cat <<END
+
+Done in $((SECONDS - begin)) s.
 
 ${bold}Open in a browser${plain}
   $PWD/$demo/flux.html

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what the build needs and this machine lacks; touches nothing if all is there. With --test also what only
-# tests need.
+# Installs what the build needs and this machine lacks; touches nothing if all is there. With --test also what tests of
+# the program need, with --oracle what the comparison with Python's programs needs besides.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +12,10 @@ debian_packages=(
 homebrew_packages=(
   cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest tomlplusplus xxhash openssl@3 mlx utf8proc
   libpng jpeg-turbo)
+# Completions are tried in their shells, manual pages in groff.
+[ "${1:-}" = --test ] && debian_packages+=(zsh fish groff-base)
 # The page of mflux report is opened in a real browser. On a Mac that test is skipped.
-[ "${1:-}" = --test ] && debian_packages+=(chromium)
+[ "${1:-}" = --oracle ] && debian_packages+=(chromium chromium-driver)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
