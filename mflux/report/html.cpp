@@ -5,26 +5,12 @@
 #include <array>
 #include <cmath>
 
+#include "mflux/base/utf8.h"
+
 namespace mflux::report {
 namespace {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
-
-// Bytes of the UTF-8 character that `text` begins with; 0 if it begins with none.
-size_t character_bytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80) return 0;
-  }
-  const unsigned second = byte(1);
-  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool outside = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-  return overlong || outside ? 0 : size;
-}
 
 std::string_view escaped(std::string_view character) {
   switch (character.front()) {
@@ -53,7 +39,7 @@ std::string_view escaped(std::string_view character) {
 std::string escape(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    const size_t bytes = character_bytes(text);
+    const size_t bytes = utf8_character_bytes(text);
     out += bytes == 0 ? kReplacement : escaped(text.substr(0, bytes));
     text.remove_prefix(std::max<size_t>(bytes, 1));
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "mflux/base/error.h"
+#include "mflux/base/utf8.h"
 #include "mflux/tokenizer/unicode.h"
 
 namespace mflux::tokenizer {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mflux/base/error.h"
+#include "mflux/base/utf8.h"
 #include "mflux/tokenizer/unicode.h"
 
 namespace mflux::tokenizer {

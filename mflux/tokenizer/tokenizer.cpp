@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "mflux/base/error.h"
+#include "mflux/base/utf8.h"
 #include "mflux/tokenizer/added_tokens.h"
 #include "mflux/tokenizer/byte_pairs.h"
 #include "mflux/tokenizer/charsmap.h"

@@ -63,24 +63,6 @@ void append_nfc(std::string& out, std::string_view text) {
 
 }  // namespace
 
-size_t invalid_utf8(std::string_view text) {
-  size_t at = 0;
-  while (at < text.size()) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-      continue;
-    }
-    utf8proc_int32_t character = 0;
-    const utf8proc_ssize_t bytes = utf8proc_iterate(
-        reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + at,
-        static_cast<utf8proc_ssize_t>(text.size() - at),
-        &character);
-    if (bytes <= 0) return at;
-    at += static_cast<size_t>(bytes);
-  }
-  return std::string_view::npos;
-}
-
 Character character_at(std::string_view text, size_t at) {
   const auto byte = [&](size_t i) -> char32_t { return static_cast<unsigned char>(text[at + i]); };
   const char32_t lead = byte(0);

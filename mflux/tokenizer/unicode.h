@@ -10,9 +10,6 @@
 
 namespace mflux::tokenizer {
 
-// Where the first byte is that belongs to no valid character; npos if all is valid UTF-8.
-size_t invalid_utf8(std::string_view text);
-
 struct Character {
   char32_t value = 0;
   size_t bytes = 0;  // 1 to 4

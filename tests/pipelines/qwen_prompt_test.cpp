@@ -33,6 +33,7 @@ TEST_CASE("pictures of an edit come before its words") {
 TEST_CASE("a blank negative prompt is one space") {
   CHECK(qwen::negative_or_space("") == " ");
   CHECK(qwen::negative_or_space(" \n\t ") == " ");
+  CHECK(qwen::negative_or_space("\u3000\u00a0") == " ");
   CHECK(qwen::negative_or_space(" blur ") == " blur ");
 }
 

@@ -6,17 +6,6 @@
 namespace mflux::tokenizer {
 namespace {
 
-TEST_CASE("invalid UTF-8 is found where it begins") {
-  CHECK(invalid_utf8("") == std::string::npos);
-  CHECK(invalid_utf8("a\u00e9\u4e00\U0001F600") == std::string::npos);
-  CHECK(invalid_utf8("ab\x80") == 2);            // a continuation without a lead
-  CHECK(invalid_utf8("\xC3") == 0);              // cut
-  CHECK(invalid_utf8("a\xC0\x80") == 1);         // overlong
-  CHECK(invalid_utf8("\xED\xA0\x80") == 0);      // a surrogate
-  CHECK(invalid_utf8("\xF4\x90\x80\x80") == 0);  // above U+10FFFF
-  CHECK(invalid_utf8("\xF4\x8F\xBF\xBF") == std::string::npos);
-}
-
 TEST_CASE("characters are read forwards and backwards and written back") {
   const std::string text = "a\u00e9\u4e00\U0001F600";
   std::string copy;

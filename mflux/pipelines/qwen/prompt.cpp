@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/base/utf8.h"
+
 namespace mflux::pipelines::qwen {
 namespace {
 
@@ -27,10 +29,6 @@ std::string chat(std::string_view system, std::string_view user) {
       user);
 }
 
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\n\v\f\r") == std::string_view::npos;
-}
-
 }  // namespace
 
 Prompt text_prompt(std::string_view prompt) {
@@ -50,7 +48,7 @@ Prompt edit_prompt(std::string_view prompt, std::span<const int> image_tokens, b
 }
 
 std::string negative_or_space(std::string_view negative) {
-  return is_blank(negative) ? " " : std::string(negative);
+  return stripped(negative).empty() ? " " : std::string(negative);
 }
 
 }  // namespace mflux::pipelines::qwen
