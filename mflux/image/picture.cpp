@@ -1,64 +1,70 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/image/picture.h"
 
-#include <memory>
-#include <span>
-
-#include <turbojpeg.h>
+#include <algorithm>
+#include <string_view>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
-#include "mflux/image/png.h"
+#include "mflux/image/decoded.h"
+#include "mflux/image/file_kind.h"
+#include "mflux/image/orientation.h"
 
 namespace mflux {
 namespace {
 
-constexpr int64_t kMostPixels = 100'000'000;
+constexpr uint64_t kMostPixels = 100'000'000;
 
-Picture decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
-  const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), &tjDestroy);
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  const auto size = static_cast<unsigned long>(bytes.size());
-  Picture picture;
-  int subsampling = 0;
-  int colors = 0;
-  if (handle == nullptr ||
-      tjDecompressHeader3(
-          handle.get(), data, size, &picture.width, &picture.height, &subsampling, &colors) != 0) {
-    fail("{}: not a readable JPEG: {}", name, tjGetErrorStr2(handle.get()));
+uint8_t on_white(int value, int alpha) {
+  return static_cast<uint8_t>((value * alpha + 255 * (255 - alpha) + 127) / 255);
+}
+
+Picture without_alpha(Decoded decoded, Transparency transparency) {
+  Picture picture{decoded.height, decoded.width, std::move(decoded.values)};
+  if (decoded.channels == 3) return picture;
+  std::vector<uint8_t>& values = picture.rgb;
+  const size_t pixels = values.size() / 4;
+  for (size_t i = 0; i < pixels; ++i) {  // in place: what is written was read
+    const int alpha = transparency == Transparency::dropped ? 255 : values[i * 4 + 3];
+    for (size_t c = 0; c < 3; ++c) values[i * 3 + c] = on_white(values[i * 4 + c], alpha);
   }
-  if (int64_t{picture.width} * picture.height > kMostPixels) {
-    fail("{}: {} x {} pixels are too many", name, picture.width, picture.height);
-  }
-  picture.rgb.resize(static_cast<size_t>(picture.width) * static_cast<size_t>(picture.height) * 3);
-  if (tjDecompress2(
-          handle.get(),
-          data,
-          size,
-          picture.rgb.data(),
-          picture.width,
-          0,
-          picture.height,
-          TJPF_RGB,
-          TJFLAG_ACCURATEDCT) != 0 &&
-      tjGetErrorCode(handle.get()) == TJERR_FATAL) {
-    fail("{}: not a readable JPEG: {}", name, tjGetErrorStr2(handle.get()));
-  }
+  values.resize(pixels * 3);
   return picture;
 }
 
 }  // namespace
 
-Picture read_picture(const std::filesystem::path& path) {
+Decoded make_decoded(const std::string& name, uint64_t height, uint64_t width, int channels) {
+  if (height == 0 || width == 0) fail("{}: a picture of {} x {} pixels", name, width, height);
+  if (height > kMostPixels / width) {
+    fail(
+        "{}: {} x {} pixels are too many, at most {} million are read",
+        name,
+        width,
+        height,
+        kMostPixels / 1'000'000);
+  }
+  Decoded decoded{static_cast<int>(height), static_cast<int>(width), channels};
+  decoded.values.resize(height * width * static_cast<uint64_t>(channels));
+  return decoded;
+}
+
+void check_expansion(const std::string& name, uint64_t bytes, size_t file_size, uint64_t most) {
+  if (bytes / most <= file_size) return;
+  fail("{}: is cut short or damaged: {} bytes cannot hold such a picture", name, file_size);
+}
+
+Picture decode_picture(
+    std::span<const std::byte> bytes, const std::string& name, Transparency transparency) {
+  const FileKind& kind = file_kind(bytes, name);
+  Decoded decoded = kind.decode(bytes, name);
+  const int orientation = decoded.orientation;
+  return upright(without_alpha(std::move(decoded), transparency), orientation);
+}
+
+Picture read_picture(const std::filesystem::path& path, Transparency transparency) {
   const MappedFile file(path);
-  const std::span<const std::byte> bytes = file.bytes();
-  const auto begins = [&](unsigned first, unsigned second) {
-    return bytes.size() > 2 && std::to_integer<unsigned>(bytes[0]) == first &&
-           std::to_integer<unsigned>(bytes[1]) == second;
-  };
-  if (begins(0x89, 'P')) return decode_png(bytes, path.string());
-  if (begins(0xff, 0xd8)) return decode_jpeg(bytes, path.string());
-  fail("{}: neither a PNG nor a JPEG picture", path.string());
+  return decode_picture(file.bytes(), path.string(), transparency);
 }
 
 }  // namespace mflux

@@ -2,8 +2,10 @@
 // A picture as people see it: 8 bits of red, green and blue.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,16 @@ struct Picture {
   std::vector<uint8_t> rgb = {};  // [height, width, 3], rows from the top
 };
 
-// A PNG or JPEG file; transparency is laid on black. Throws Error for other formats, damaged files,
-// and more than 100 million pixels.
-Picture read_picture(const std::filesystem::path& path);
+// What is done about transparency: white shows through, or it is as if there were none (masks, as
+// in Python's mflux: where one is see-through, nothing is painted).
+enum class Transparency : uint8_t { on_white, dropped };
+
+// A PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its name; of several pictures the first.
+// Turned as its EXIF or XMP says, with the values that Pillow and Python's mflux give. Throws Error
+// for other formats (by name), damaged and cut files, and more than 100 million pixels.
+Picture read_picture(
+    const std::filesystem::path& path, Transparency transparency = Transparency::on_white);
+Picture decode_picture(
+    std::span<const std::byte> bytes, const std::string& name, Transparency transparency);
 
 }  // namespace mflux

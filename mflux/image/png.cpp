@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::array<unsigned char, 8> kSignature = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 constexpr size_t kHeaderChunk = 4 + 4 + 13 + 4;  // length, "IHDR", data, checksum
-constexpr uint64_t kMostPixels = 100'000'000;
 
 // What libpng holds of one picture; freed whatever happens.
 class Image {
@@ -110,22 +109,8 @@ std::vector<std::byte> encode_png(const Picture& picture, const PngText& text) {
 }
 
 Picture decode_png(std::span<const std::byte> bytes, const std::string& name) {
-  Image image;
-  if (png_image_begin_read_from_memory(image.get(), bytes.data(), bytes.size()) == 0) {
-    fail("{}: not a readable PNG: {}", name, image.message());
-  }
-  const uint64_t pixels = uint64_t{image->width} * image->height;
-  if (pixels > kMostPixels) {
-    fail("{}: {} x {} pixels are too many", name, image->width, image->height);
-  }
-  image->format = PNG_FORMAT_RGB;
-  Picture picture{static_cast<int>(image->height), static_cast<int>(image->width), {}};
-  picture.rgb.resize(pixels * 3);
-  const png_color black = {0, 0, 0};
-  if (png_image_finish_read(image.get(), &black, picture.rgb.data(), 0, nullptr) == 0) {
-    fail("{}: not a readable PNG: {}", name, image.message());
-  }
-  return picture;
+  if (!has_signature(bytes)) fail("{}: not a PNG file", name);
+  return decode_picture(bytes, name, Transparency::on_white);
 }
 
 PngText read_png_text(const std::filesystem::path& path) {

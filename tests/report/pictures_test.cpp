@@ -121,7 +121,7 @@ TEST_CASE("pictures that do not fit together are refused by name") {
   }
   SUBCASE("no PNG inside") {
     testing::write_file(shots.folder / "lora/cat.png", "\xff\xd8\xff a JPEG");
-    CHECK(contains(shots.refusal(), "lora/cat.png: not a readable PNG"));
+    CHECK(contains(shots.refusal(), "lora/cat.png: not a PNG file"));
   }
   SUBCASE("a damaged PNG") {
     std::filesystem::resize_file(shots.folder / "lora/cat.png", 60);
