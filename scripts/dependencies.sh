@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 debian_packages=(
   cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
   doctest-dev libtomlplusplus-dev libxxhash-dev libssl-dev libopenblas-dev libutf8proc-dev libpng-dev
-  libturbojpeg0-dev libdnnl-dev python3-venv)
+  libturbojpeg0-dev libwebp-dev libtiff-dev libgif-dev libdnnl-dev python3-venv)
 homebrew_packages=(
   cmake ninja pkg-config highway tbb nlohmann-json cli11 fmt doctest tomlplusplus xxhash openssl@3 mlx utf8proc
-  libpng jpeg-turbo)
+  libpng jpeg-turbo webp libtiff giflib)
 # Completions are tried in their shells, manual pages in groff.
 [ "${1:-}" = --test ] && debian_packages+=(zsh fish groff-base)
 # The page of mflux report is opened in a real browser. On a Mac that test is skipped.

@@ -28,6 +28,9 @@ void check_expansion(const std::string& name, uint64_t bytes, size_t file_size, 
 
 Decoded decode_png_file(std::span<const std::byte> bytes, const std::string& name);
 Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& name);
+Decoded decode_webp(std::span<const std::byte> bytes, const std::string& name);
+Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& name);
+Decoded decode_gif(std::span<const std::byte> bytes, const std::string& name);
 
 // One channel of a pixel: `ink` is cyan, magenta or yellow, 255 where there is most.
 constexpr uint8_t cmyk_to_rgb(int ink, int black) {

@@ -12,12 +12,19 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::string_view kReadable = "PNG and JPEG";
+constexpr std::string_view kReadable = "PNG, JPEG, WebP, TIFF and GIF";
 
 // The first that fits counts.
 constexpr auto kKinds = std::to_array<FileKind>({
     {"a PNG picture", 0, "\x89PNG"sv, decode_png_file},
     {"a JPEG picture", 0, "\xff\xd8\xff"sv, decode_jpeg},
+    {"a WebP picture", 8, "WEBP"sv, decode_webp},
+    {"a TIFF picture", 0, "II*\0"sv, decode_tiff},
+    {"a TIFF picture", 0, "MM\0*"sv, decode_tiff},
+    {"a TIFF picture", 0, "II+\0"sv, decode_tiff},
+    {"a TIFF picture", 0, "MM\0+"sv, decode_tiff},
+    {"a GIF picture", 0, "GIF87a"sv, decode_gif},
+    {"a GIF picture", 0, "GIF89a"sv, decode_gif},
     {"an AVIF picture", 4, "ftypavif"sv},
     {"an AVIF animation", 4, "ftypavis"sv},
     {"a HEIC picture, as iPhones make them", 4, "ftyphei"sv},
