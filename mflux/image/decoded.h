@@ -30,6 +30,7 @@ Decoded decode_png_file(std::span<const std::byte> bytes, const std::string& nam
 Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& name);
 Decoded decode_webp(std::span<const std::byte> bytes, const std::string& name);
 Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& name);
+Decoded decode_bmp(std::span<const std::byte> bytes, const std::string& name);
 Decoded decode_gif(std::span<const std::byte> bytes, const std::string& name);
 
 // One channel of a pixel: `ink` is cyan, magenta or yellow, 255 where there is most.

@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::string_view kReadable = "PNG, JPEG, WebP, TIFF and GIF";
+constexpr std::string_view kReadable = "PNG, JPEG, WebP, TIFF, BMP and GIF";
 
 // The first that fits counts.
 constexpr auto kKinds = std::to_array<FileKind>({
@@ -23,6 +23,7 @@ constexpr auto kKinds = std::to_array<FileKind>({
     {"a TIFF picture", 0, "MM\0*"sv, decode_tiff},
     {"a TIFF picture", 0, "II+\0"sv, decode_tiff},
     {"a TIFF picture", 0, "MM\0+"sv, decode_tiff},
+    {"a BMP picture", 0, "BM"sv, decode_bmp},
     {"a GIF picture", 0, "GIF87a"sv, decode_gif},
     {"a GIF picture", 0, "GIF89a"sv, decode_gif},
     {"an AVIF picture", 4, "ftypavif"sv},
