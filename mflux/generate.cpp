@@ -56,9 +56,10 @@ class Generator {
       : model_(open_checkpoint(hub::resolve_model(options.model), options.base_model)),
         options_(for_model(options, model_)),
         events_(events),
+        inputs_(read_pictures(options_)),
         loras_(load_runtime_loras(model_, options)),
         pipeline_(make_pipeline()) {
-    plan_ = settle(options_, model_, pipeline_->defaults());
+    plan_ = settle(options_, inputs_, model_, pipeline_->defaults());
     solver_kind_ = solver_kind(options_);
   }
 
@@ -141,12 +142,12 @@ class Generator {
         .height = plan_.height,
         .width = plan_.width,
         .guidance = plan_.guidance};
-    for (const auto& path : options_.references) {
-      const mx::array picture = to_array(read_picture(path));
+    for (const Picture& given : inputs_.references) {
+      const mx::array picture = to_array(given);
       // FLUX.1 looks at pictures of the size it draws; Qwen-Image-Edit resizes them itself.
       request.references.push_back(plan_.family == "flux" ? fitted(picture) : picture);
     }
-    if (options_.mask) request.mask = read_mask();
+    if (inputs_.mask) request.mask = read_mask();
     return request;
   }
 
@@ -155,13 +156,13 @@ class Generator {
   }
 
   mx::array read_mask() const {
-    const mx::array gray = mx::mean(fitted(to_array(read_picture(*options_.mask))), -1);
+    const mx::array gray = mx::mean(fitted(to_array(*inputs_.mask)), -1);
     return mx::astype(mx::greater(gray, mx::array(0.0F)), mx::float32);
   }
 
   std::optional<mx::array> encode_image() const {
-    if (!options_.image) return std::nullopt;
-    return pipeline_->encode(fitted(to_array(read_picture(*options_.image))));
+    if (!inputs_.image) return std::nullopt;
+    return pipeline_->encode(fitted(to_array(*inputs_.image)));
   }
 
   mx::array noise(uint64_t seed) const {
@@ -235,6 +236,7 @@ class Generator {
   Checkpoint model_;
   GenerateOptions options_;
   const GenerateEvents& events_;
+  InputPictures inputs_;
   RuntimeLoras loras_;
   std::unique_ptr<Pipeline> pipeline_;
   GeneratePlan plan_ = {};

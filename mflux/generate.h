@@ -66,8 +66,12 @@ struct GeneratePlan {
   int width = 0;
   int steps = 0;
   float guidance = 0;
+  bool uses_guidance = true;  // false: the model has no guidance embedder
+  bool uses_negative_prompt = false;
+  bool begins_with_image = false;  // false, though one is given: the model looks at it
   std::vector<float> sigmas = {};
   std::optional<int> bits = {};  // packed while loading
+  bool packs = false;            // there is something to pack
   struct Part {
     std::string component = {};
     uint64_t bytes = 0;  // of weights in memory

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "mflux/base/error.h"
-#include "mflux/image/picture.h"
 #include "mflux/nn/ops.h"
 
 namespace mflux {
@@ -33,11 +32,12 @@ void check_side(std::string_view name, int pixels) {
 }
 
 // Beside an init image's own size: that of a reference, brought to about a megapixel.
-void settle_size(const GenerateOptions& options, GeneratePlan& plan) {
+void settle_size(
+    const GenerateOptions& options, const InputPictures& pictures, GeneratePlan& plan) {
   plan.height = options.height.value_or(kDefaultSide);
   plan.width = options.width.value_or(kDefaultSide);
-  if (options.image && (!options.height || !options.width)) {
-    const Picture image = read_picture(*options.image);
+  if (pictures.image) {
+    const Picture& image = *pictures.image;
     const auto floored = [](int pixels) {
       return std::max(pixels / kPixelsPerToken, 1) * kPixelsPerToken;
     };
@@ -45,7 +45,7 @@ void settle_size(const GenerateOptions& options, GeneratePlan& plan) {
     if (!options.width) plan.width = floored(image.width);
   }
   if (options.references.size() == 1 && !options.height && !options.width) {
-    const Picture picture = read_picture(options.references.front());
+    const Picture& picture = pictures.references.front();
     const double side = kDefaultSide / std::sqrt(double{1} * picture.height * picture.width);
     const auto rounded = [&](int pixels) {
       return std::max(1, static_cast<int>(std::lround(pixels * side / kPixelsPerToken))) *
@@ -75,9 +75,12 @@ void check_options(const GenerateOptions& options) {
   }
 }
 
-// Bytes of a component's weights in memory.
+// Bytes of a component's weights in memory; `packs` becomes true if some are packed while loading.
 uint64_t weight_bytes(
-    const Checkpoint& model, const Component& component, const std::optional<QuantFormat>& asked) {
+    const Checkpoint& model,
+    const Component& component,
+    const std::optional<QuantFormat>& asked,
+    bool& packs) {
   uint64_t sum = 0;
   const models::MappedComponent mapped =
       models::map_component(*model.family, component.source, model.naming, models::Naming::mflux);
@@ -88,6 +91,7 @@ uint64_t weight_bytes(
     std::optional<QuantFormat> format = source.format;
     if (!format && asked) {
       format = models::quantization(*model.family, component.name, tensor, *asked);
+      packs = packs || format;
     }
     sum += format ? packed_specs(*format, {tensor.dtype, tensor.shape}).bytes() : spec.bytes();
   }
@@ -112,7 +116,7 @@ void estimate_memory(const Checkpoint& model, const GenerateOptions& options, Ge
   constexpr uint64_t kPixelBytes = uint64_t{6} * 128 * sizeof(float);
   const std::optional<QuantFormat> asked = load_format(options, model);
   for (const Component& component : model.components) {
-    const uint64_t bytes = weight_bytes(model, component, asked);
+    const uint64_t bytes = weight_bytes(model, component, asked, plan.packs);
     plan.parts.push_back({component.name, bytes});
     uint64_t activations = 0;
     if (component.name == "transformer") {
@@ -131,6 +135,14 @@ void estimate_memory(const Checkpoint& model, const GenerateOptions& options, Ge
 }
 
 }  // namespace
+
+InputPictures read_pictures(const GenerateOptions& options) {
+  InputPictures pictures;
+  if (options.image) pictures.image = read_picture(*options.image);
+  for (const auto& path : options.references) pictures.references.push_back(read_picture(path));
+  if (options.mask) pictures.mask = read_picture(*options.mask, Transparency::dropped);
+  return pictures;
+}
 
 GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model) {
   GenerateOptions result = options;
@@ -185,14 +197,20 @@ std::optional<QuantFormat> load_format(const GenerateOptions& options, const Che
 }
 
 GeneratePlan settle(
-    const GenerateOptions& options, const Checkpoint& model, const pipelines::Defaults& defaults) {
+    const GenerateOptions& options,
+    const InputPictures& pictures,
+    const Checkpoint& model,
+    const pipelines::Defaults& defaults) {
   check_options(options);
   GeneratePlan plan{
       .family = std::string(models::family_name(*model.family)),
       .title = std::string(models::family_title(*model.family)),
       .steps = options.steps.value_or(defaults.steps),
-      .guidance = options.guidance.value_or(defaults.guidance)};
-  settle_size(options, plan);
+      .guidance = options.guidance.value_or(defaults.guidance),
+      .uses_guidance = defaults.uses_guidance,
+      .uses_negative_prompt = defaults.uses_negative_prompt,
+      .begins_with_image = options.image.has_value()};
+  settle_size(options, pictures, plan);
   if (const auto format = load_format(options, model)) plan.bits = format->bits;
   std::optional<nn::ScheduleShift> shift;
   if (defaults.shifts_schedule) {

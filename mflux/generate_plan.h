@@ -3,10 +3,12 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "mflux/base/quantization.h"
 #include "mflux/checkpoint.h"
 #include "mflux/generate.h"
+#include "mflux/image/picture.h"
 #include "mflux/nn/layers.h"
 #include "mflux/nn/schedule.h"
 #include "mflux/pipelines/pipeline.h"
@@ -15,12 +17,23 @@ namespace mflux {
 
 constexpr int kPixelsPerToken = 16;  // along a side
 
+// All pictures that are given, read before anything large is loaded.
+struct InputPictures {
+  std::optional<Picture> image = {};
+  std::vector<Picture> references = {};
+  std::optional<Picture> mask = {};
+};
+InputPictures read_pictures(const GenerateOptions& options);
+
 // A model that edits looks at its picture instead of beginning with it.
 GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model);
 
 // Throws a usage Error for sizes, steps, strengths and schedulers that make no sense.
 GeneratePlan settle(
-    const GenerateOptions& options, const Checkpoint& model, const pipelines::Defaults& defaults);
+    const GenerateOptions& options,
+    const InputPictures& pictures,
+    const Checkpoint& model,
+    const pipelines::Defaults& defaults);
 
 // The format to pack in while loading: what was asked for, or what an at-load folder says.
 std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model);
