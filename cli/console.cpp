@@ -71,6 +71,11 @@ void Console::log(std::string_view line, bool important) {
   std::fflush(stderr);
 }
 
+void Console::note(std::string_view line) {
+  finish_bar();
+  fmt::print(stderr, "Note: {}\n", line);
+}
+
 void Console::draw(const SaveProgress& progress) {
   const auto now = Clock::now();
   if (now - drawn_ < kRedraw && progress.bytes_done < progress.bytes_total) return;

@@ -28,6 +28,7 @@ class Console {
   SaveEvents events(std::string_view verb);  // valid as long as the console
   void result(std::string_view text);        // a line of the answer
   void log(std::string_view line, bool important);
+  void note(std::string_view line);  // about what was asked for; on standard error always
   // Draws `verb`, a bar and `text` on a terminal, where a bar is wanted.
   void draw_bar(std::string_view verb, double share, std::string_view text);
   bool draws() const { return terminal_ && !options_.verbose && !options_.json; }

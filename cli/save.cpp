@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/save.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -164,6 +165,43 @@ JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
   return job;
 }
 
+struct Idle {
+  std::string_view option = {};
+  bool idle = false;
+  std::string_view why = {};
+};
+
+// Options that were given and change nothing in any output.
+void note_idle_options(
+    const CLI::App& app,
+    const std::vector<SaveOptions>& outputs,
+    const ConsoleOptions& console_options) {
+  const auto any = [&](auto holds) { return std::ranges::any_of(outputs, holds); };
+  const bool plain = !any([](const SaveOptions& o) { return !o.loras.empty(); });
+  const SaveOptions& first = outputs.front();
+  const std::vector<Idle> all = {
+      {"--min-kept",
+       plain && any([](const SaveOptions& o) { return o.min_kept.has_value(); }),
+       "without --lora"},
+      {"--rounding",
+       plain && any([](const SaveOptions& o) { return o.rounding != BakeRounding::automatic; }),
+       "without --lora"},
+      {"--on-lora-failure",
+       plain && any([](const SaveOptions& o) { return o.on_lora_failure != OnLoraFailure::error; }),
+       "without --lora"},
+      {"--q-mode affine",
+       app.count("--q-mode") != 0 && !first.bits && first.mode == QuantMode::affine,
+       "without --quantize"},
+      {"--max-shard-size",
+       app.count("--max-shard-size") != 0 && first.layout == Layout::comfyui,
+       "with --layout comfyui, which is one file"},
+  };
+  Console console(console_options);
+  for (const Idle& one : all) {
+    if (one.idle) console.note(fmt::format("{} has no effect {}", one.option, one.why));
+  }
+}
+
 int run_save(const SaveOptions& options, const ConsoleOptions& console_options) {
   Console console(console_options);
   const auto begin = std::chrono::steady_clock::now();
@@ -183,11 +221,13 @@ Command add_save(CLI::App& app, const Program& program) {
     if (!arguments->job.empty()) {
       const JobOptions job = settle_job(app, *arguments);
       check_family(program, job.model, job.base_model);
+      note_idle_options(app, job.outputs, arguments->console);
       return arguments->dry_run ? print_job_plan(job, arguments->console)
                                 : run_job(job, arguments->console);
     }
     const SaveOptions options = settle(app, *arguments);
     check_family(program, options.model, options.base_model);
+    note_idle_options(app, {options}, arguments->console);
     if (arguments->dry_run) return print_plan(options, arguments->console);
     return run_save(options, arguments->console);
   };
