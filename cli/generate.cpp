@@ -7,8 +7,6 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <random>
 
@@ -60,7 +58,7 @@ struct GenerateArguments {
 
 void add_prompt_options(CLI::App& app, GenerateArguments& a) {
   app.option_defaults()->group("Picture");
-  app.add_option("--prompt", a.options.prompt, "What to draw; without it, standard input is read")
+  app.add_option("--prompt", a.options.prompt, "What to draw; - or nothing: standard input")
       ->type_name("TEXT");
   app.add_option(
          "--prompt-file", a.prompt_file, "A file that holds the prompt; - is standard input")
@@ -179,23 +177,18 @@ std::optional<int> parse_side(const std::string& name, const std::string& text) 
   fail(ErrorKind::usage, "{} '{}' is not a number of pixels", name, text);
 }
 
-std::string read_prompt(const std::string& file) {
-  std::string text = file.empty() || file == "-"
-                         ? std::string(std::istreambuf_iterator<char>(std::cin), {})
-                         : read_text(file);
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  return text;
-}
-
 void settle_prompt(const CLI::App& app, const GenerateArguments& a, GenerateOptions& options) {
   const bool from_file = app.count("--prompt-file") != 0;
   if (from_file && app.count("--prompt") != 0) {
     fail(ErrorKind::usage, "give --prompt or --prompt-file, not both");
   }
-  if (app.count("--prompt") != 0) {
+  if (app.count("--prompt") != 0 && a.options.prompt != "-") {
+    check_text("--prompt", a.options.prompt);
     options.prompt = a.options.prompt;
-  } else if (from_file || (a.replay.empty() && !a.dry_run && isatty(STDIN_FILENO) == 0)) {
-    options.prompt = read_prompt(a.prompt_file);
+  } else if (from_file || app.count("--prompt") != 0) {
+    options.prompt = read_prompt(from_file ? a.prompt_file : "-");
+  } else if (a.replay.empty() && !a.dry_run && isatty(STDIN_FILENO) == 0) {
+    options.prompt = read_prompt("-");
   } else if (a.replay.empty() && !a.dry_run) {
     fail(ErrorKind::usage, "--prompt is missing: what should the picture show?");
   }
@@ -237,9 +230,14 @@ GenerateOptions settle(const CLI::App& app, const GenerateArguments& a) {
     if (!mode) fail(ErrorKind::usage, "--q-mode '{}' is not affine, mxfp4, mxfp8 or nvfp4", a.mode);
     options.mode = *mode;
   }
-  if (given("--lora")) options.loras = settle_loras(a.loras);
+  if (given("--lora") || given("--lora-scale") || given("--lora-block-scales")) {
+    options.loras = settle_loras(a.loras);
+  }
   settle_prompt(app, a, options);
-  if (given("--negative-prompt")) options.negative_prompt = a.options.negative_prompt;
+  if (given("--negative-prompt")) {
+    check_text("--negative-prompt", a.options.negative_prompt);
+    options.negative_prompt = a.options.negative_prompt;
+  }
   settle_seeds(app, a, options);
   if (given("--height")) options.height = parse_side("--height", a.height);
   if (given("--width")) options.width = parse_side("--width", a.width);
@@ -263,6 +261,7 @@ int print_dry_run(const GenerateOptions& options, Console& console) {
     const ordered_json json = {
         {"event", "plan"},
         {"family", plan.family},
+        {"prompt", options.prompt},
         {"height", plan.height},
         {"width", plan.width},
         {"steps", plan.steps},

@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iostream>
+#include <iterator>
 
 #include "mflux/base/error.h"
+#include "mflux/base/file.h"
+#include "mflux/base/utf8.h"
 
 namespace mflux::cli {
 namespace {
@@ -14,7 +18,50 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::string_view kSeed = "{seed}";
 
+// Windows' editors write UTF-16 where somebody says "Unicode"; without its mark it has zeros.
+void check_encoding(std::string_view text, const std::string& name) {
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
+    fail("{}: is UTF-16, expected UTF-8: save it again in that encoding", name);
+  }
+  if (const size_t at = invalid_utf8(text); at != text.npos) {
+    fail("{}: byte {} is not UTF-8, expected text in that encoding", name, at);
+  }
+  if (const size_t at = text.find('\0'); at != text.npos) {
+    fail("{}: byte {} is zero, expected text in UTF-8", name, at);
+  }
+}
+
+// \r\n and \r, as Python's text files.
+std::string with_line_feeds(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
+    out += text[i] == '\r' ? '\n' : text[i];
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string read_prompt(const std::string& file) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  const bool standard_input = file == "-";
+  const std::string name = standard_input ? "standard input" : file;
+  const std::string read =
+      standard_input ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_text(file);
+  check_encoding(read, name);
+  std::string_view text = read;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  std::string prompt = with_line_feeds(stripped(text));
+  if (prompt.empty()) fail("{}: is empty, expected a prompt", name);
+  return prompt;
+}
+
+void check_text(std::string_view option, std::string_view text) {
+  const size_t at = invalid_utf8(text);
+  if (at == text.npos) return;
+  fail(ErrorKind::usage, "{}: byte {} is not UTF-8, expected text in that encoding", option, at);
+}
 
 void check_output(const fs::path& output) {
   std::string suffix = output.extension().string();
