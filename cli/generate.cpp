@@ -18,6 +18,7 @@
 #include "cli/console.h"
 #include "cli/family.h"
 #include "cli/generate_files.h"
+#include "cli/generate_notes.h"
 #include "cli/interrupt.h"
 #include "cli/lora_arguments.h"
 #include "cli/recipe.h"
@@ -253,8 +254,9 @@ GenerateOptions settle(const CLI::App& app, const GenerateArguments& a) {
   return options;
 }
 
-int print_dry_run(const GenerateOptions& options, Console& console) {
+int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& console) {
   const GeneratePlan plan = plan_generate(options);
+  for (const std::string& note : without_effect(app, options, plan)) console.note(note);
   if (console.json()) {
     ordered_json parts = ordered_json::object();
     for (const auto& part : plan.parts) parts[part.component] = part.bytes;
@@ -290,8 +292,11 @@ int print_dry_run(const GenerateOptions& options, Console& console) {
 
 class Run {
  public:
-  Run(const GenerateOptions& options, const GenerateArguments& arguments, Console& console)
-      : options_(options), arguments_(arguments), console_(console) {
+  Run(const CLI::App& app,
+      const GenerateOptions& options,
+      const GenerateArguments& arguments,
+      Console& console)
+      : app_(app), options_(options), arguments_(arguments), console_(console) {
     check_output(arguments.output);
     if (!arguments.stepwise.empty()) std::filesystem::create_directories(arguments.stepwise);
   }
@@ -306,7 +311,10 @@ class Run {
     GenerateEvents events;
     events.log = [this](std::string_view line) { console_.log(line, false); };
     events.note = [this](std::string_view line) { console_.log(line, true); };
-    events.plan = [this](const GeneratePlan& plan) { plan_ = plan; };
+    events.plan = [this](const GeneratePlan& plan) {
+      plan_ = plan;
+      for (const std::string& note : without_effect(app_, options_, plan)) console_.note(note);
+    };
     events.progress = [this](const GenerateProgress& progress) { show(progress); };
     events.picture = [this](const GeneratedPicture& picture) { write(picture); };
     if (!arguments_.stepwise.empty()) {
@@ -354,6 +362,7 @@ class Run {
     }
   }
 
+  const CLI::App& app_;
   const GenerateOptions& options_;
   const GenerateArguments& arguments_;
   Console& console_;
@@ -369,8 +378,8 @@ Command add_generate(CLI::App& app, const Program& program) {
     const GenerateOptions options = settle(app, *arguments);
     check_family(program, options.model, options.base_model);
     Console console(arguments->console);
-    if (arguments->dry_run) return print_dry_run(options, console);
-    return Run(options, *arguments, console).run();
+    if (arguments->dry_run) return print_dry_run(app, options, console);
+    return Run(app, options, *arguments, console).run();
   };
 }
 

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Options of `mflux generate` that were given and change nothing: no error, but to be said.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mflux/generate.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mflux::cli {
+
+std::vector<std::string> without_effect(  // a sentence each
+    const CLI::App& app,
+    const GenerateOptions& options,
+    const GeneratePlan& plan);
+
+}  // namespace mflux::cli
