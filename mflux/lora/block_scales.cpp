@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -12,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/number.h"
 
 namespace mflux::lora {
 namespace {
@@ -24,9 +24,8 @@ struct Which {
   bool all = true;
 };
 
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number = {};
+std::optional<uint64_t> parse_whole(std::string_view text) {
+  uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
@@ -35,8 +34,8 @@ std::optional<Number> parse_number(std::string_view text) {
 std::optional<Which> parse_which(std::string_view text) {
   if (text == "*") return Which{};
   const size_t dash = text.find('-');
-  const auto first = parse_number<uint64_t>(text.substr(0, dash));
-  const auto last = dash == text.npos ? first : parse_number<uint64_t>(text.substr(dash + 1));
+  const auto first = parse_whole(text.substr(0, dash));
+  const auto last = dash == text.npos ? first : parse_whole(text.substr(dash + 1));
   if (!first || !last || *first > *last) return std::nullopt;
   return Which{*first, *last, false};
 }
@@ -72,8 +71,8 @@ class PartReader {
   PartReader(std::string_view text, const BaseModel& model) : text_(text), model_(model) {
     const size_t equals = text.rfind('=');
     if (equals == text.npos || equals == 0) refuse("is not PART=SCALE");
-    const auto scale = parse_number<double>(text.substr(equals + 1));
-    if (!scale || !std::isfinite(*scale)) refuse("does not end with a number");
+    const auto scale = parse_decimal(text.substr(equals + 1));
+    if (!scale) refuse("does not end with a number");
     scale_ = *scale;
     read_name(text.substr(0, equals));
     if (!component_.empty() && !model.components.contains(component_)) refuse_name();
