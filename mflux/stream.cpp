@@ -185,7 +185,7 @@ class Pass {
             [this](tbb::flow_control& flow) { return read(flow); }) &
             tbb::make_filter<Tile*, Tile*>(
                 tbb::filter_mode::parallel,
-                [this](Tile* tile) {
+                [](Tile* tile) {
                   compute_tile(*tile);
                   return tile;
                 }) &

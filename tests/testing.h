@@ -2,6 +2,8 @@
 // What several tests need: a folder that goes away, small safetensors files, the text of an error.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace mflux::models {
@@ -16,7 +18,11 @@ namespace mflux::models {
 struct Indices {
   std::array<uint32_t, 2> at = {};
   uint8_t count = 0;
-  auto operator<=>(const Indices&) const = default;
+  bool operator==(const Indices&) const = default;
+  // By hand, because std::array has no <=> in libc++ before 17.
+  std::strong_ordering operator<=>(const Indices& other) const {
+    return std::tie(at[0], at[1], count) <=> std::tie(other.at[0], other.at[1], other.count);
+  }
 };
 
 size_t placeholders(std::string_view pattern);
