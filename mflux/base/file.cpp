@@ -32,6 +32,16 @@ auto retry(Call call) {
   return result;
 }
 
+// A Mac's fsync leaves the bytes in the device's own memory; F_FULLFSYNC does not, but some disks
+// there (network, FAT) do not know it.
+int sync_to_device(int fd) {
+#ifdef F_FULLFSYNC
+  if (retry([&] { return ::fcntl(fd, F_FULLFSYNC); }) == 0) return 0;
+  if (errno != ENOTSUP && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOTTY) return -1;
+#endif
+  return retry([&] { return ::fsync(fd); });
+}
+
 struct stat status_of(int fd, const std::filesystem::path& path) {
   struct stat status = {};
   if (retry([&] { return ::fstat(fd, &status); }) != 0) fail_errno(path, "cannot examine");
@@ -117,7 +127,7 @@ void File::write(uint64_t offset, std::span<const std::byte> data) const {
 }
 
 void File::sync() const {
-  if (retry([&] { return ::fsync(fd_); }) != 0) fail_errno(path_, "cannot write to the device");
+  if (sync_to_device(fd_) != 0) fail_errno(path_, "cannot write to the device");
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
@@ -174,7 +184,7 @@ void write_text_atomically(const std::filesystem::path& path, std::string_view t
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) fail_errno(folder, "cannot open the folder");
-  const int result = retry([&] { return ::fsync(fd); });
+  const int result = sync_to_device(fd);
   const int code = errno;
   ::close(fd);
   // Some file systems cannot sync a folder and say EINVAL; there is nothing left to do then.
