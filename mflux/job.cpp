@@ -10,6 +10,7 @@
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/base/paths.h"
+#include "mflux/case_blind.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/shard_layout.h"
@@ -19,6 +20,27 @@ namespace mflux {
 namespace fs = std::filesystem;
 namespace {
 
+void check_apart(const fs::path& path, const fs::path& other) {
+  if (path == other) fail(ErrorKind::usage, "{}: two outputs of the job", path.string());
+  const fs::path blind = without_case(path);
+  const fs::path other_blind = without_case(other);
+  if (blind == other_blind) {
+    fail(
+        ErrorKind::usage,
+        "{} and {}: these outputs of the job differ in case alone, and many disks (most Macs') take "
+        "them for one folder; name one differently",
+        other.string(),
+        path.string());
+  }
+  if (lies_in(blind, other_blind) || lies_in(other_blind, blind)) {
+    fail(
+        ErrorKind::usage,
+        "{}: one output of the job is inside another, {}",
+        (lies_in(other_blind, blind) ? other : path).string(),
+        (lies_in(other_blind, blind) ? path : other).string());
+  }
+}
+
 void check_outputs(const std::vector<SaveOptions>& outputs) {
   if (outputs.empty()) fail(ErrorKind::usage, "the job has no output");
   std::vector<fs::path> paths;
@@ -26,16 +48,7 @@ void check_outputs(const std::vector<SaveOptions>& outputs) {
     if (options.output.empty()) fail(ErrorKind::usage, "an output of the job has no path");
     fs::path path = fs::weakly_canonical(fs::absolute(options.output));
     if (!path.has_filename()) path = path.parent_path();
-    for (const fs::path& other : paths) {
-      if (path == other) fail(ErrorKind::usage, "{}: two outputs of the job", path.string());
-      if (lies_in(path, other) || lies_in(other, path)) {
-        fail(
-            ErrorKind::usage,
-            "{}: one output of the job is inside another, {}",
-            std::max(path, other).string(),
-            std::min(path, other).string());
-      }
-    }
+    for (const fs::path& other : paths) check_apart(path, other);
     paths.push_back(std::move(path));
   }
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mflux/base/error.h"
+#include "mflux/case_blind.h"
 #include "mflux/shard_layout.h"
 #include "mflux/tile.h"
 #include "mflux/whole.h"
@@ -81,6 +82,7 @@ class Planner {
     gather_whole_groups();
     lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
+    check_told_apart(model_.path.string(), plan_.copied);
     add_notes();
     return std::move(plan_);
   }

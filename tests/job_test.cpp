@@ -181,6 +181,15 @@ TEST_CASE("outputs that collide, or do not fit into the memory, are wrong usage"
   CHECK(contains(
       message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / "eight/in"; }),
       "is inside another"));
+  for (const char* name : {"EIGHT", "x/../Eight/", "eighT"}) {
+    CAPTURE(name);
+    CHECK(contains(
+        message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / name; }),
+        "differ in case alone"));
+  }
+  CHECK(contains(
+      message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / "EIGHT/in"; }),
+      "is inside another"));
   CHECK(contains(message([](JobOptions& job) { job.max_memory = 16 << 20; }), "MiB for 6 outputs"));
 }
 

@@ -187,6 +187,19 @@ TEST_CASE("options that contradict each other or the model are wrong usage") {
       "mxfp4 is always 4 bits"));
 }
 
+TEST_CASE("files of one output that differ in case alone are refused before anything is written") {
+  for (const std::string name : {"tokenizer/Vocab.json", "tokenizer/merges.TXT"}) {
+    CAPTURE(name);
+    const TinySave tiny;
+    if (std::filesystem::exists(tiny.folder / "model" / name)) continue;  // on such a disk
+    testing::write_file(tiny.folder / "model" / name, "another");
+    const Error error = refusal(tiny.options());
+    CHECK(error.kind() == ErrorKind::failed);
+    CHECK(contains(error.what(), name + " and tokenizer/"));
+    CHECK(contains(error.what(), "differ in case alone"));
+  }
+}
+
 TEST_CASE("a LoRA that does not fit is refused with all its keys, before anything is written") {
   const TinySave tiny;
   write_tiny_lora(
