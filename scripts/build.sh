@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Configures and builds a preset: scripts/build.sh [release|debug|asan] [target...]
-# MFLUX_WERROR=ON in the environment makes warnings errors, as CI does.
+# Configures and builds a preset: scripts/build.sh [release|debug|asan] [target...]. With MFLUX_WERROR=ON in the
+# environment, as in CI, warnings are errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/platform.sh
 
 preset=${1:-release}
 [ $# -gt 0 ] && shift
-options=("-DMFLUX_WERROR=${MFLUX_WERROR:-OFF}")
-# Homebrew does not link OpenSSL into the places CMake looks at.
-[ "$(uname)" = Darwin ] && options+=("-DOPENSSL_ROOT_DIR=$(brew --prefix openssl@3)")
+werror=${MFLUX_WERROR:-OFF}
+# Sanitizers make g++ 12 warn about the standard library itself.
+[ "$preset" = asan ] && werror=OFF
+options=("-DMFLUX_WERROR=$werror")
+if [ "$(uname)" = Darwin ]; then
+  # Homebrew does not link OpenSSL into the places CMake looks at.
+  options+=("-DOPENSSL_ROOT_DIR=$(brew --prefix openssl@3)")
+  makes_pictures || options+=(-DMFLUX_GENERATE=OFF)
+fi
 mkdir -p build
 cmake --preset "$preset" "${options[@]}" >"build/configure-$preset.log" 2>&1 ||
   { cat "build/configure-$preset.log" >&2; exit 1; }

@@ -9,7 +9,9 @@ if [ $# -ne 1 ]; then
 fi
 venv=$1
 here=$(cd "$(dirname "$0")" && pwd)
-wanted=$(cat "$here/requirements.txt" "$here/requirements-no-deps.txt" "$0" | sha256sum | cut -d' ' -f1)
+# A Mac has shasum, Debian without perl sha256sum alone.
+hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+wanted=$(cat "$here/requirements.txt" "$here/requirements-no-deps.txt" "$0" | hash | cut -d' ' -f1)
 stamp="$venv/oracle.stamp"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
   exit 0

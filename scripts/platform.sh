@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+# Sourced. makes_pictures: whether MLX is made for this machine. If not, only what needs no MLX is built.
+
+no_pictures="MLX is made for Macs with Apple's processors and macOS 14 or newer, so this one builds what bakes, verifies \
+and inspects, and makes no pictures."
+
+makes_pictures() {
+  [ "$(uname)" != Darwin ] && return
+  [ "$(uname -m)" = arm64 ] && [ "$(sw_vers -productVersion | cut -d. -f1)" -ge 14 ]
+}
