@@ -14,6 +14,26 @@
 namespace mflux::cli {
 namespace {
 
+struct Arguments {
+  std::string value;  // the shell, or the folder
+  bool without_names = false;
+};
+
+void add_without_names(CLI::App& app, Arguments& arguments) {
+  app.add_flag(
+      "--without-names",
+      arguments.without_names,
+      "Leave out the other names of the program, some of which Python's mflux has too");
+}
+
+Manual manual_of(const CLI::App& app, const Arguments& arguments) {
+  Manual manual = read_manual(*app.get_parent());
+  if (arguments.without_names) {
+    for (ManualCommand& command : manual.commands) command.links.clear();
+  }
+  return manual;
+}
+
 int print_completion(const Manual& manual, const std::string& shell) {
   std::string script;
   if (shell == "bash") script = bash_completion(manual);
@@ -40,16 +60,20 @@ void write_pages(const Manual& manual, const std::filesystem::path& folder) {
 }  // namespace
 
 Command add_completion(CLI::App& app, const Program&) {
-  auto shell = std::make_shared<std::string>();
-  app.add_option("shell", *shell, "The shell")->required()->type_name("bash|zsh|fish");
-  return [&app, shell] { return print_completion(read_manual(*app.get_parent()), *shell); };
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("shell", arguments->value, "The shell")->required()->type_name("bash|zsh|fish");
+  add_without_names(app, *arguments);
+  return [&app, arguments] { return print_completion(manual_of(app, *arguments), arguments->value); };
 }
 
 Command add_manual(CLI::App& app, const Program&) {
-  auto folder = std::make_shared<std::string>();
-  app.add_option("folder", *folder, "Where to write them")->required()->type_name("FOLDER");
-  return [&app, folder]() -> int {
-    write_pages(read_manual(*app.get_parent()), *folder);
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("folder", arguments->value, "Where to write them")
+      ->required()
+      ->type_name("FOLDER");
+  add_without_names(app, *arguments);
+  return [&app, arguments]() -> int {
+    write_pages(manual_of(app, *arguments), arguments->value);
     return ExitStatus::done;
   };
 }

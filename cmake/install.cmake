@@ -1,22 +1,35 @@
 # SPDX-License-Identifier: MIT
-# What `cmake --install build` puts where: the program and its other names, manual pages, completions, docs/, and on
-# Linux the MLX of build/mlx-venv. Manual pages and completions are made at build time, by the program itself.
+# What `cmake --install build` puts where: the program, manual pages, completions, docs/, and the MLX of
+# build/mlx-venv. Manual pages and completions are made at build time, by the program itself.
 
 include(GNUInstallDirs)
+option(MFLUX_INSTALL_NAMES "Install the program's other names too (mflux-save, ...), as Python's mflux does" OFF)
+set(WITHOUT_NAMES --without-names)
+if(MFLUX_INSTALL_NAMES)
+  set(WITHOUT_NAMES "")
+endif()
 
 set(MANUAL ${CMAKE_CURRENT_BINARY_DIR}/manual)
 add_custom_command(
   OUTPUT ${MANUAL}/made
-  COMMAND mflux_cli manual ${MANUAL}/man1
-  COMMAND mflux_cli completion bash > ${MANUAL}/mflux.bash
-  COMMAND mflux_cli completion zsh > ${MANUAL}/_mflux
-  COMMAND mflux_cli completion fish > ${MANUAL}/mflux.fish
+  COMMAND ${CMAKE_COMMAND} -E rm -rf ${MANUAL}/man1
+  COMMAND mflux_cli manual ${MANUAL}/man1 ${WITHOUT_NAMES}
+  COMMAND mflux_cli completion bash ${WITHOUT_NAMES} > ${MANUAL}/mflux.bash
+  COMMAND mflux_cli completion zsh ${WITHOUT_NAMES} > ${MANUAL}/_mflux
+  COMMAND mflux_cli completion fish ${WITHOUT_NAMES} > ${MANUAL}/mflux.fish
   COMMAND ${CMAKE_COMMAND} -E touch ${MANUAL}/made
   DEPENDS mflux_cli)
 add_custom_target(mflux_manual ALL DEPENDS ${MANUAL}/made)
 
+set(INSTALLED_NAMES "")
+if(MFLUX_INSTALL_NAMES)
+  set(INSTALLED_NAMES ${MFLUX_NAMES})
+  install(CODE "set(NAMES \"${MFLUX_NAMES}\")
+    set(FOLDER \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")")
+  install(SCRIPT ${PROJECT_SOURCE_DIR}/cmake/foreign_names.cmake)
+endif()
 install(TARGETS mflux_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(name IN LISTS MFLUX_NAMES)
+foreach(name IN LISTS INSTALLED_NAMES)
   install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${name} DESTINATION ${CMAKE_INSTALL_BINDIR})
 endforeach()
 install(DIRECTORY ${MANUAL}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
@@ -26,17 +39,23 @@ install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTE
 set(BASH_COMPLETIONS ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 set(FISH_COMPLETIONS ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(FILES ${MANUAL}/_mflux DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
-foreach(name IN ITEMS mflux LISTS MFLUX_NAMES)
+foreach(name IN ITEMS mflux LISTS INSTALLED_NAMES)
   install(FILES ${MANUAL}/mflux.bash DESTINATION ${BASH_COMPLETIONS} RENAME ${name})
   install(FILES ${MANUAL}/mflux.fish DESTINATION ${FISH_COMPLETIONS} RENAME ${name}.fish)
 endforeach()
 
+set(BESIDE "$ORIGIN")
+if(APPLE)
+  set(BESIDE "@loader_path")
+endif()
 if(MFLUX_GENERATE AND MLX_DIR MATCHES "site-packages")
   cmake_path(SET SITE_PACKAGES NORMALIZE ${MLX_DIR}/../../../..)
   set(LIBRARIES ${CMAKE_INSTALL_LIBDIR}/mflux)
   install(DIRECTORY ${SITE_PACKAGES}/mlx/lib DESTINATION ${LIBRARIES}/mlx)
-  install(DIRECTORY ${SITE_PACKAGES}/mlx_cpu.libs DESTINATION ${LIBRARIES})
-  set_target_properties(mflux_cli PROPERTIES INSTALL_RPATH "$ORIGIN/../${LIBRARIES}/mlx/lib")
+  if(NOT APPLE)
+    install(DIRECTORY ${SITE_PACKAGES}/mlx_cpu.libs DESTINATION ${LIBRARIES})
+  endif()
+  set_target_properties(mflux_cli PROPERTIES INSTALL_RPATH "${BESIDE}/../${LIBRARIES}/mlx/lib")
 else()
   set_target_properties(mflux_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 endif()

@@ -6,9 +6,11 @@ cd "$(dirname "$0")/.."
 . scripts/clang_tools.sh
 
 tool=$(clang_tool clang-tidy)
-files=("$@")
-if [ "${#files[@]}" = 0 ]; then
-  mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.cpp')
-fi
-printf '%s\0' "${files[@]}" |
+{
+  if [ $# -gt 0 ]; then
+    printf '%s\0' "$@"
+  else
+    git ls-files -z --cached --others --exclude-standard -- '*.cpp'
+  fi
+} |
   xargs -0 -n 1 -P "$(getconf _NPROCESSORS_ONLN)" "$tool" -p build --quiet 2> >(grep -v ' warnings generated' >&2)

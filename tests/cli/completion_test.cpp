@@ -25,8 +25,10 @@ using testing::subcommands;
 using testing::TempDir;
 using testing::write_file;
 
-std::string script(const std::string& shell) {
-  const ProgramRun run = run_program({"completion", shell});
+std::string script(const std::string& shell, const std::vector<std::string>& options = {}) {
+  std::vector<std::string> arguments = {"completion", shell};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  const ProgramRun run = run_program(arguments);
   REQUIRE(run.status == 0);
   return run.out;
 }
@@ -35,8 +37,8 @@ std::string script(const std::string& shell) {
 struct Desk {
   TempDir folder = {};
 
-  explicit Desk(const std::string& shell) {
-    write_file(folder / "script", script(shell));
+  explicit Desk(const std::string& shell, const std::vector<std::string>& options = {}) {
+    write_file(folder / "script", script(shell, options));
     std::filesystem::create_directory(folder / "work");
     std::filesystem::create_directory(folder / "work/a folder");
     for (const char* name : {"b.safetensors", "c d.safetensors", "e.png", "f.toml", "g.txt"}) {
@@ -151,6 +153,19 @@ TEST_CASE("bash knows the other names of the program") {
   const std::string names = "mflux mflux-save mflux-save-qwen";
   CHECK(contains(script("bash"), "complete -o default -F _mflux " + names));
   CHECK(script("zsh").starts_with("#compdef " + names));
+}
+
+TEST_CASE("the other names can be left out, for a place where Python's mflux has them") {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    CAPTURE(shell);
+    const std::string without = script(shell, {"--without-names"});
+    for (const std::string name : {"mflux-save", "mflux-generate"}) {
+      CHECK(contains(script(shell), name));
+      CHECK(!contains(without, name));
+    }
+  }
+  const Desk desk("bash", {"--without-names"});
+  CHECK(desk.bash("mflux save --layout ''") == Words{"mflux", "diffusers", "comfyui"});
 }
 
 TEST_CASE("zsh reads its script") {

@@ -73,6 +73,15 @@ TEST_CASE("every manual page has examples, every exit status, and each name of t
   CHECK(pages.page("mflux-save-qwen") == pages.page("mflux-save"));
 }
 
+TEST_CASE("the pages of the program's other names can be left out") {
+  const TempDir folder;
+  const std::string pages = (folder / "man1").string();
+  CHECK(run_program({"manual", pages, "--without-names"}).status == 0);
+  CHECK(std::filesystem::exists(pages + "/mflux-save.1"));  // the page of mflux save
+  CHECK(!std::filesystem::exists(pages + "/mflux-save-qwen.1"));
+  CHECK(contains(read_file(pages + "/mflux-save.1"), "mflux\\-save \\- bake LoRAs"));
+}
+
 TEST_CASE("no text of a manual page is taken for a request, a quote or a macro") {
   const Pages pages;
   const std::regex request(R"(^\.(\\" .*|TH .*|SH .*|SS .*|TP|PP|RS 4|RE|nf|fi|br|BR .*)$)");
