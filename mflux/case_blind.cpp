@@ -4,13 +4,14 @@
 #include <map>
 
 #include "mflux/base/error.h"
+#include "mflux/base/utf8.h"
 #include "mflux/tokenizer/unicode.h"
 
 namespace mflux {
 
 std::filesystem::path without_case(const std::filesystem::path& path) {
   const std::string text = path.string();
-  if (tokenizer::invalid_utf8(text) != text.npos) return path;
+  if (invalid_utf8(text) != text.npos) return path;
   return tokenizer::nfc(tokenizer::lowercase(tokenizer::nfc(text)));
 }
 
