@@ -63,7 +63,8 @@ Command add_completion(CLI::App& app, const Program&) {
   auto arguments = std::make_shared<Arguments>();
   app.add_option("shell", arguments->value, "The shell")->required()->type_name("bash|zsh|fish");
   add_without_names(app, *arguments);
-  return [&app, arguments] { return print_completion(manual_of(app, *arguments), arguments->value); };
+  return
+      [&app, arguments] { return print_completion(manual_of(app, *arguments), arguments->value); };
 }
 
 Command add_manual(CLI::App& app, const Program&) {

@@ -8,7 +8,8 @@
 namespace mflux::cli {
 namespace {
 
-constexpr std::string_view kBegin = R"(# Completion of mflux in bash. Made by: mflux completion bash
+constexpr std::string_view kBashScript =
+    R"(# Completion of mflux in bash. Made by: mflux completion bash
 
 # Offers words ($1) and what $2 says: none, folders, or files whose endings follow.
 _mflux_offer() {
@@ -75,7 +76,7 @@ LINKS    *)
 complete -o default -F _mflux PROGRAMS
 )bash";
 
-std::string offer(const ValueKind& kind) {
+std::string bash_words(const ValueKind& kind) {
   const char* what = kind.files ? "files" : kind.folders ? "folders" : "none";
   std::string text = fmt::format("_mflux_offer '{}' {}", fmt::join(kind.words, " "), what);
   for (const std::string& ending : kind.endings) text += " " + ending;
@@ -94,7 +95,7 @@ std::string value_cases(const ManualCommand& command) {
         pattern += fmt::format("{}'{} {}'", pattern.empty() ? "" : " | ", command.name, name);
         pattern += option.many ? "\\ *" : fmt::format("\\ {}", i + 1);
       }
-      text += fmt::format("    {}) {} ;;\n", pattern, offer(value_kind(option.values[i])));
+      text += fmt::format("    {}) {} ;;\n", pattern, bash_words(value_kind(option.values[i])));
     }
   }
   return text;
@@ -103,7 +104,8 @@ std::string value_cases(const ManualCommand& command) {
 std::string argument_case(const ManualCommand& command) {
   for (const ManualOption& option : command.options) {
     if (!option.argument) continue;
-    return fmt::format("    {}) {} ;;\n", command.name, offer(value_kind(option.values.front())));
+    return fmt::format(
+        "    {}) {} ;;\n", command.name, bash_words(value_kind(option.values.front())));
   }
   return "";
 }
@@ -145,7 +147,7 @@ std::string bash_completion(const Manual& manual) {
   std::string end(kEnd);
   end.replace(end.find("LINKS"), 5, links);
   end.replace(end.find("PROGRAMS"), 8, program_names(manual));
-  return std::string(kBegin) + values + arguments + options + end;
+  return std::string(kBashScript) + values + arguments + options + end;
 }
 
 }  // namespace mflux::cli

@@ -7,7 +7,8 @@
 namespace mflux::cli {
 namespace {
 
-constexpr std::string_view kBegin = R"(# Completion of mflux in fish. Made by: mflux completion fish
+constexpr std::string_view kFishScript =
+    R"(# Completion of mflux in fish. Made by: mflux completion fish
 
 # Whether the subcommand is this one; '': none was typed yet.
 function __mflux_command
@@ -38,7 +39,7 @@ end
 complete -c mflux -f
 )";
 
-std::string quote(std::string_view text) {
+std::string fish_quote(std::string_view text) {
   std::string result = "'";
   for (const char c : text) {
     if (c == '\\' || c == '\'') result += '\\';
@@ -48,7 +49,7 @@ std::string quote(std::string_view text) {
 }
 
 // What may be offered for a value, as options of `complete`.
-std::string offer(const ValueKind& kind) {
+std::string fish_words(const ValueKind& kind) {
   std::string inner;
   for (const std::string& ending : kind.endings)
     inner += "(__fish_complete_suffix ." + ending + ") ";
@@ -56,7 +57,7 @@ std::string offer(const ValueKind& kind) {
   if (kind.folders && !kind.files) inner += "(__fish_complete_directories) ";
   inner += fmt::format("{}", fmt::join(kind.words, " "));
   while (inner.ends_with(' ')) inner.pop_back();
-  return inner.empty() ? "" : " -k -a " + quote(inner);
+  return inner.empty() ? "" : " -k -a " + fish_quote(inner);
 }
 
 std::string names(const ManualOption& option) {
@@ -70,19 +71,19 @@ std::string names(const ManualOption& option) {
 std::string option_lines(const std::string& condition, const ManualOption& option) {
   const std::string begin = "complete -c mflux -n ";
   if (option.argument) {
-    return begin + quote(condition) + offer(value_kind(option.values.front())) + "\n";
+    return begin + fish_quote(condition) + fish_words(value_kind(option.values.front())) + "\n";
   }
-  std::string text = begin + quote(condition) + names(option);
-  if (!option.values.empty()) text += " -x" + offer(value_kind(option.values.front()));
-  text += " -d " + quote(option.description) + "\n";
+  std::string text = begin + fish_quote(condition) + names(option);
+  if (!option.values.empty()) text += " -x" + fish_words(value_kind(option.values.front()));
+  text += " -d " + fish_quote(option.description) + "\n";
   // Values after the first stand for themselves, as far as fish can tell.
   for (size_t i = option.many ? 0 : 1; i < (option.many ? 1 : option.values.size()); ++i) {
-    const std::string words = offer(value_kind(option.values[i]));
+    const std::string words = fish_words(value_kind(option.values[i]));
     if (words.empty()) continue;
-    const std::string number = option.many ? quote("*") : std::to_string(i + 1);
+    const std::string number = option.many ? fish_quote("*") : std::to_string(i + 1);
     const std::string further =
         fmt::format("{}; and __mflux_value {} {}", condition, number, fmt::join(option.names, " "));
-    text += fmt::format("{}{}{}\n", begin, quote(further), words);
+    text += fmt::format("{}{}{}\n", begin, fish_quote(further), words);
   }
   return text;
 }
@@ -90,7 +91,7 @@ std::string option_lines(const std::string& condition, const ManualOption& optio
 }  // namespace
 
 std::string fish_completion(const Manual& manual) {
-  std::string script(kBegin);
+  std::string script(kFishScript);
   for (const ManualOption& option : manual.program.options) {
     script += option_lines("__mflux_command ''", option);
   }
@@ -98,7 +99,7 @@ std::string fish_completion(const Manual& manual) {
     script += fmt::format(
         "\ncomplete -c mflux -n \"__mflux_command ''\" -a {} -d {}\n",
         command.name,
-        quote(command.help));
+        fish_quote(command.help));
     for (const ManualOption& option : command.options) {
       script += option_lines("__mflux_command " + command.name, option);
     }

@@ -7,7 +7,7 @@
 namespace mflux::cli {
 namespace {
 
-constexpr std::string_view kBegin = R"zsh(#compdef PROGRAMS
+constexpr std::string_view kZshScript = R"zsh(#compdef PROGRAMS
 # Completion of mflux in zsh. Made by: mflux completion zsh
 
 # Offers words ($1) and what $2 says: none, folders, or files whose endings follow.
@@ -57,14 +57,14 @@ fi
 )zsh";
 
 // Within single quotes.
-std::string quote(std::string_view text) {
+std::string zsh_quote(std::string_view text) {
   std::string result = "'";
   for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return result + "'";
 }
 
 // Within a specification of _arguments, where brackets and colons mean something.
-std::string escape(std::string_view text) {
+std::string zsh_escape(std::string_view text) {
   std::string result;
   for (const char c : text) {
     if (c == '\\' || c == '[' || c == ']' || c == ':') result += '\\';
@@ -80,12 +80,12 @@ std::string value(const std::string& name, bool many) {
   std::string action = fmt::format(" _mflux_offer \"{}\" {}", fmt::join(kind.words, " "), what);
   for (const std::string& ending : kind.endings) action += " " + ending;
   const bool optional = name.starts_with('[');
-  return fmt::format("{}:{}:{}", many ? ":*-*" : optional ? ":" : "", escape(name), action);
+  return fmt::format("{}:{}:{}", many ? ":*-*" : optional ? ":" : "", zsh_escape(name), action);
 }
 
 // "-q", "--quantize" as one word each, since values and exclusions are of all of them.
 std::string specification(const ManualOption& option) {
-  std::string tail = "[" + escape(option.description) + "]";
+  std::string tail = "[" + zsh_escape(option.description) + "]";
   for (size_t i = 0; i < option.values.size(); ++i) {
     if (option.many && i != 0) continue;
     tail += value(option.values[i], option.many);
@@ -95,7 +95,7 @@ std::string specification(const ManualOption& option) {
   for (const std::string& name : option.names) {
     const bool is_long = name.starts_with("--");
     const char* joined = option.values.empty() ? "" : is_long ? "=" : "+";
-    text += fmt::format("    {} \\\n", quote(others + name + joined + tail));
+    text += fmt::format("    {} \\\n", zsh_quote(others + name + joined + tail));
   }
   return text;
 }
@@ -109,7 +109,7 @@ std::string function(const ManualCommand& command) {
       continue;
     }
     const std::string spec = fmt::format("{}{}", ++position, value(option.values.front(), false));
-    text += "    " + quote(spec) + " \\\n";
+    text += "    " + zsh_quote(spec) + " \\\n";
   }
   text.erase(text.size() - 3);  // the last " \"
   return text + "\n}\n";
@@ -124,13 +124,13 @@ void replace(std::string& text, std::string_view what, const std::string& with) 
 }  // namespace
 
 std::string zsh_completion(const Manual& manual) {
-  std::string script(kBegin);
+  std::string script(kZshScript);
   std::string links;
   std::string commands;
   std::string options;
   for (const ManualCommand& command : manual.commands) {
     script += function(command);
-    commands += "        " + quote(escape(command.name) + ":" + command.help) + "\n";
+    commands += "        " + zsh_quote(zsh_escape(command.name) + ":" + command.help) + "\n";
     if (command.links.empty()) continue;
     links +=
         fmt::format("    {}) _mflux_{}; return ;;\n", fmt::join(command.links, "|"), command.name);

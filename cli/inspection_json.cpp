@@ -8,7 +8,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json or_null(const std::string& text) {
+Json string_or_null(const std::string& text) {
   return text.empty() ? Json() : Json(text);
 }
 
@@ -34,11 +34,11 @@ Json to_json(const Inspection& found, const ModelReport& report) {
       {"bytes", found.bytes},
       {"family", family == nullptr ? Json() : Json(models::family_name(*family))},
       {"title", family == nullptr ? Json() : Json(models::family_title(*family))},
-      {"variant", or_null(report.variant)},
+      {"variant", string_or_null(report.variant)},
       {"naming", family == nullptr ? Json() : Json(naming_name(report.checkpoint.naming))},
       {"single_file", report.checkpoint.single_file},
-      {"saved_by", or_null(report.saved_by)},
-      {"unknown", or_null(report.unknown)},
+      {"saved_by", string_or_null(report.saved_by)},
+      {"unknown", string_or_null(report.unknown)},
       {"missing", report.missing},
       {"folders", folders},
       {"receipt", report.receipt ? to_json(*report.receipt) : Json()}};
@@ -67,11 +67,11 @@ Json to_json(const ComponentReport& report) {
       {"bytes", report.bytes},
       {"dtypes", report.dtypes},
       {"quantization", report.formats},
-      {"quantization_level", or_null(report.level)},
+      {"quantization_level", string_or_null(report.level)},
       {"quantize_at_load", report.at_load},
       {"blocks", report.blocks},
-      {"index", or_null(report.index)},
-      {"problem", or_null(report.problem)}};
+      {"index", string_or_null(report.index)},
+      {"problem", string_or_null(report.problem)}};
 }
 
 void add_model(const Inspection& found, std::vector<std::string>& lines) {

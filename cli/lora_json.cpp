@@ -83,7 +83,7 @@ void add_modules(const LoraReport& report, std::vector<std::string>& lines) {
   }
 }
 
-void add_coverage(const LoraReport& report, std::vector<std::string>& lines) {
+void add_lora_coverage(const LoraReport& report, std::vector<std::string>& lines) {
   const auto of = [&](size_t count) { return report.model.empty() ? Json() : Json(count); };
   for (const ComponentCoverage& component : report.components) {
     add(lines,
@@ -151,7 +151,7 @@ void add_findings(const LoraReport& report, std::vector<std::string>& lines) {
 void add_lora_json(const Inspection& found, std::vector<std::string>& lines) {
   add(lines, summary(found));
   add_modules(*found.lora, lines);
-  add_coverage(*found.lora, lines);
+  add_lora_coverage(*found.lora, lines);
   add_findings(*found.lora, lines);
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 // Text as roff prints it unchanged: a plain hyphen or quote would become a typographic one, which
 // cannot be copied into a shell.
-std::string escape(std::string_view text) {
+std::string roff(std::string_view text) {
   std::string result;
   if (text.starts_with('.')) result += "\\&";
   for (const char c : text) {
@@ -47,10 +47,10 @@ std::string escape(std::string_view text) {
 }
 
 std::string bold(std::string_view text) {
-  return "\\fB" + escape(text) + "\\fR";
+  return "\\fB" + roff(text) + "\\fR";
 }
 std::string italic(std::string_view text) {
-  return "\\fI" + escape(text) + "\\fR";
+  return "\\fI" + roff(text) + "\\fR";
 }
 
 constexpr size_t kLine = 79;  // of the source, which people read in patches
@@ -61,7 +61,7 @@ std::string sentence(std::string_view text) {
   size_t column = 0;
   while (!text.empty()) {
     const size_t end = std::min(text.find(' '), text.size());
-    const std::string word = escape(text.substr(0, end));
+    const std::string word = roff(text.substr(0, end));
     if (column != 0 && column + 1 + word.size() > kLine) {
       result += '\n';
       column = 0;
@@ -91,11 +91,11 @@ std::string name_section(const ManualCommand& command) {
   std::string help =
       command.name.empty() ? "bake, quantize, prove and run FLUX.1 and Qwen-Image" : command.help;
   help.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(help.front())));
-  std::string names = escape(page_name(command));
+  std::string names = roff(page_name(command));
   for (const std::string& link : command.links) {
-    if (link != page_name(command)) names += ", " + escape(link);
+    if (link != page_name(command)) names += ", " + roff(link);
   }
-  return ".SH NAME\n" + names + " \\- " + escape(help) + "\n";
+  return ".SH NAME\n" + names + " \\- " + roff(help) + "\n";
 }
 
 std::string synopsis(const ManualCommand& command) {
@@ -144,7 +144,7 @@ std::string options_section(const ManualCommand& command) {
   std::rotate(groups.begin(), groups.begin() + 1, groups.end());  // the parser's own --help
   std::string text = ".SH OPTIONS\n";
   for (const std::string& group : groups) {
-    if (groups.size() > 1) text += ".SS " + escape(group) + "\n";
+    if (groups.size() > 1) text += ".SS " + roff(group) + "\n";
     for (const ManualOption& option : command.options) {
       if (option.group == group) text += option_entry(option);
     }
@@ -172,7 +172,7 @@ std::string examples(const ManualText& text) {
     if (&example != &text.examples.front()) result += ".PP\n";
     std::string what(example.what);
     what.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(what.front())));
-    result += escape(what) + ":\n.PP\n.RS 4\n.nf\n" + bold(example.command) + "\n.fi\n.RE\n";
+    result += roff(what) + ":\n.PP\n.RS 4\n.nf\n" + bold(example.command) + "\n.fi\n.RE\n";
   }
   return result;
 }
@@ -208,12 +208,12 @@ std::string see_also(const Manual& manual, const ManualCommand& command, const M
   }
   std::string result = ".SH \"SEE ALSO\"\n";
   for (size_t i = 0; i < pages.size(); ++i) {
-    result += ".BR " + escape(pages[i]) + (i + 1 < pages.size() ? " (1),\n" : " (1)\n");
+    result += ".BR " + roff(pages[i]) + (i + 1 < pages.size() ? " (1),\n" : " (1)\n");
   }
   if (text.pages.empty()) return result;
   result += ".PP\nMore is told in these files of the source, installed in share/doc/mflux:\n";
   for (const std::string_view page : text.pages)
-    result += ".br\n" + escape("docs/" + std::string(page)) + "\n";
+    result += ".br\n" + roff("docs/" + std::string(page)) + "\n";
   return result;
 }
 
@@ -226,7 +226,7 @@ std::string man_page(const Manual& manual, const ManualCommand& command) {
   // No date: the same program gives the same page.
   std::string page = fmt::format(
       ".\\\" Made by: mflux manual\n.TH {} 1 \"\" \"mflux.cpp {}\" \"User Commands\"\n",
-      escape(title),
+      roff(title),
       manual.version);
   page += name_section(command) + synopsis(command) + description(text);
   if (command.name.empty()) page += commands_section(manual);

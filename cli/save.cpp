@@ -165,7 +165,7 @@ JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
   return job;
 }
 
-struct Idle {
+struct IdleOption {
   std::string_view option = {};
   bool idle = false;
   std::string_view why = {};
@@ -179,7 +179,7 @@ void note_idle_options(
   const auto any = [&](auto holds) { return std::ranges::any_of(outputs, holds); };
   const bool plain = !any([](const SaveOptions& o) { return !o.loras.empty(); });
   const SaveOptions& first = outputs.front();
-  const std::vector<Idle> all = {
+  const std::vector<IdleOption> all = {
       {"--min-kept",
        plain && any([](const SaveOptions& o) { return o.min_kept.has_value(); }),
        "without --lora"},
@@ -197,7 +197,7 @@ void note_idle_options(
        "with --layout comfyui, which is one file"},
   };
   Console console(console_options);
-  for (const Idle& one : all) {
+  for (const IdleOption& one : all) {
     if (one.idle) console.note(fmt::format("{} has no effect {}", one.option, one.why));
   }
 }

@@ -27,7 +27,8 @@ void check_apart(const fs::path& path, const fs::path& other) {
   if (blind == other_blind) {
     fail(
         ErrorKind::usage,
-        "{} and {}: these outputs of the job differ in case alone, and many disks (most Macs') take "
+        "{} and {}: these outputs of the job differ in case alone, and many disks (most Macs') "
+        "take "
         "them for one folder; name one differently",
         other.string(),
         path.string());

@@ -139,9 +139,9 @@ struct Inputs {
   HeadsOf v;
 };
 
-class Computation {
+class AttentionComputation {
  public:
-  Computation(const std::vector<mx::array>& arrays, float factor)
+  AttentionComputation(const std::vector<mx::array>& arrays, float factor)
       : in_{Heads(arrays[0]), Heads(arrays[1]), Heads(arrays[2])}, factor_(factor) {
     if (arrays.size() > 3) mask_.emplace(arrays[3]);
   }
@@ -233,7 +233,7 @@ mx::array attention(
   // The layout in which the heads of a token become one row again without a copy.
   const mx::Shape out = {q.shape(0), q.shape(2), q.shape(1), v.shape(3)};
   const auto compute = [=](const std::vector<mx::array>& arrays, std::span<float> result) {
-    Computation(arrays, scale).run(products, result.data());
+    AttentionComputation(arrays, scale).run(products, result.data());
   };
   return mx::transpose(operation("Attention", out, std::move(inputs), compute), {0, 2, 1, 3});
 }

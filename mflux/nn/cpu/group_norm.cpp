@@ -57,9 +57,9 @@ void add_moments(const float* x, size_t rows, std::span<Moments> channels) {
   }
 }
 
-class Computation {
+class GroupNormComputation {
  public:
-  Computation(const std::vector<mx::array>& arrays, size_t groups, float eps)
+  GroupNormComputation(const std::vector<mx::array>& arrays, size_t groups, float eps)
       : x_(arrays[0]),
         weight_(arrays[1]),
         channels_(static_cast<size_t>(arrays[1].size())),
@@ -126,7 +126,7 @@ mx::array group_norm(const mx::array& x, const Norm& norm, int groups, float eps
       mx::astype(x, mx::float32), mx::astype(norm.weight, mx::float32)};
   if (norm.bias) inputs.push_back(mx::astype(*norm.bias, mx::float32));
   const auto compute = [=](const std::vector<mx::array>& arrays, std::span<float> out) {
-    const Computation computation(arrays, static_cast<size_t>(groups), eps);
+    const GroupNormComputation computation(arrays, static_cast<size_t>(groups), eps);
     const auto batches = static_cast<size_t>(arrays[0].shape(0));
     const auto channels = static_cast<size_t>(arrays[0].shape(-1));
     const size_t image = out.size() / batches;

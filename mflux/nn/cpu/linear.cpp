@@ -148,9 +148,9 @@ void each_tile(size_t count, size_t tile, const Use& use) {
   });
 }
 
-class Computation {
+class LinearComputation {
  public:
-  Computation(const Shape& shape, Arrays arrays)
+  LinearComputation(const Shape& shape, Arrays arrays)
       : x_(arrays.next()), inputs_(shape.inputs), outputs_(shape.outputs), weight_(shape, arrays) {
     if (shape.has_bias) bias_.emplace(arrays.next());
     if (shape.products == Products::bfloat16 && x_.count() > kFewRows) round_x();
@@ -288,7 +288,7 @@ mx::array linear(const mx::array& x, const Linear& layer) {
   out.back() = layer.outputs();
   return operation(
       "Linear", out, std::move(inputs), [shape](const std::vector<mx::array>& arrays, auto result) {
-        Computation(shape, Arrays(arrays)).run(result.data());
+        LinearComputation(shape, Arrays(arrays)).run(result.data());
       });
 }
 

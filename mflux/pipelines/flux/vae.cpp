@@ -14,7 +14,7 @@
 namespace mflux::pipelines::flux {
 namespace {
 
-constexpr float kEps = 1e-6F;
+constexpr float kVaeEps = 1e-6F;
 constexpr int kScale = 8;  // pixels per latent, in both directions
 
 Resnet load_resnet(const nn::Weights& weights, const std::string& name) {
@@ -72,9 +72,9 @@ mx::array convolve(const mx::array& x, const nn::Conv& conv) {
 }
 
 mx::array run(const Resnet& resnet, const mx::array& x, int groups) {
-  mx::array y = nn::silu(nn::group_norm(x, resnet.norm1, groups, kEps));
+  mx::array y = nn::silu(nn::group_norm(x, resnet.norm1, groups, kVaeEps));
   y = convolve(y, resnet.conv1);
-  y = nn::silu(nn::group_norm(y, resnet.norm2, groups, kEps));
+  y = nn::silu(nn::group_norm(y, resnet.norm2, groups, kVaeEps));
   y = convolve(y, resnet.conv2);
   return mx::add(resnet.shortcut ? convolve(x, *resnet.shortcut) : x, y);
 }
@@ -84,7 +84,7 @@ mx::array run(const VaeAttention& layers, const mx::array& x, int groups) {
   const int channels = x.shape(3);
   const int positions = x.shape(1) * x.shape(2);
   const mx::array normed = mx::reshape(
-      nn::group_norm(x, layers.norm, groups, kEps), {x.shape(0), 1, positions, channels});
+      nn::group_norm(x, layers.norm, groups, kVaeEps), {x.shape(0), 1, positions, channels});
   const mx::array k = nn::linear(normed, layers.k);
   const mx::array v = nn::linear(normed, layers.v);
   // Queries in parts: where MLX has no fused attention for so wide a head, the scores of a large
@@ -106,7 +106,7 @@ mx::array run_middle(const VaeHalf& half, const mx::array& x, int groups) {
 }
 
 mx::array run_end(const VaeHalf& half, const mx::array& x, int groups) {
-  return convolve(nn::silu(nn::group_norm(x, half.norm_out, groups, kEps)), half.conv_out);
+  return convolve(nn::silu(nn::group_norm(x, half.norm_out, groups, kVaeEps)), half.conv_out);
 }
 
 mx::array encode_part(const Vae& vae, const mx::array& image) {

@@ -13,7 +13,7 @@ namespace mflux::pipelines::qwen {
 namespace {
 
 // The published norm divides by max(|x|, 1e-12); this far below anything that is ever seen.
-constexpr float kEps = 1e-24F;
+constexpr float kVaeEps = 1e-24F;
 constexpr int kScale = 8;  // pixels to a latent, in each direction
 
 // A convolution in space and time, as one frame sees it.
@@ -45,7 +45,7 @@ mx::array halved(const mx::array& x, const nn::Conv& conv) {
 }
 
 mx::array norm(const mx::array& x, const nn::Norm& norm) {
-  return nn::rms_norm(x, norm.weight, kEps);
+  return nn::rms_norm(x, norm.weight, kVaeEps);
 }
 
 mx::array per_channel(const std::vector<float>& values) {

@@ -14,8 +14,8 @@
 namespace mflux::pipelines::qwen {
 namespace {
 
-constexpr float kEps = 1e-6F;
-constexpr double kRopeBase = 10'000;
+constexpr float kVisionEps = 1e-6F;
+constexpr double kVisionRopeBase = 10'000;
 
 // The convolution's windows do not overlap: it is a product with the patch as one vector, whose
 // order is channel, frame, row, column.
@@ -89,7 +89,7 @@ VisionTower::Rope VisionTower::rope(std::pair<int, int> grid) const {
   std::vector<float> frequencies;
   for (int i = 0; i < quarter; ++i) {
     const double exponent = static_cast<double>(i) / quarter;
-    frequencies.push_back(static_cast<float>(std::pow(kRopeBase, -exponent)));
+    frequencies.push_back(static_cast<float>(std::pow(kVisionRopeBase, -exponent)));
   }
   const int merge = config_.merge;
   const int columns = grid.second / merge;
@@ -154,15 +154,15 @@ mx::array VisionTower::encode(const mx::array& patches, std::pair<int, int> grid
     const Block& block = blocks_[i];
     const bool full =
         std::ranges::find(config_.full_blocks, static_cast<int>(i)) != config_.full_blocks.end();
-    const mx::array normed = nn::rms_norm(x, block.norm_1.weight, kEps);
+    const mx::array normed = nn::rms_norm(x, block.norm_1.weight, kVisionEps);
     x = mx::add(x, attention(normed, block, turns, full ? nullptr : &squares));
-    const mx::array inner = nn::rms_norm(x, block.norm_2.weight, kEps);
+    const mx::array inner = nn::rms_norm(x, block.norm_2.weight, kVisionEps);
     const mx::array gated =
         mx::multiply(nn::silu(nn::linear(inner, block.gate)), nn::linear(inner, block.up));
     x = mx::add(x, nn::linear(gated, block.down));
     mx::eval(x);
   }
-  x = nn::rms_norm(x, merger_norm_.weight, kEps);
+  x = nn::rms_norm(x, merger_norm_.weight, kVisionEps);
   const mx::array merged =
       mx::reshape(x, {count / (config_.merge * config_.merge), merger_1_.inputs()});
   x = nn::linear(nn::gelu(nn::linear(merged, merger_1_)), merger_2_);
