@@ -46,9 +46,16 @@ std::optional<fs::path> find_snapshot(const std::string& repository) {
   if (fs::exists(root / "refs" / "main", error)) {
     std::string revision = read_text(root / "refs" / "main");
     std::erase_if(revision, [](unsigned char c) { return std::isxdigit(c) == 0; });
-    if (!revision.empty() && fs::is_directory(root / "snapshots" / revision, error)) {
+    if (fs::is_directory(root / "snapshots" / revision, error) && !revision.empty()) {
       return root / "snapshots" / revision;
     }
+    fail(
+        "{}: names the snapshot '{}', which is not in {} (an incomplete download?). Fetch it with: "
+        "hf download {}",
+        (root / "refs" / "main").string(),
+        revision,
+        (root / "snapshots").string(),
+        repository);
   }
   std::vector<fs::path> snapshots;
   for (fs::directory_iterator it(root / "snapshots", error), end; !error && it != end;
@@ -75,7 +82,9 @@ std::vector<fs::path> safetensors_in(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() == ".safetensors") files.push_back(it->path());
+    const fs::path& file = it->path();
+    const bool hidden = file.filename().string().starts_with('.');  // "._x.safetensors" of a Mac
+    if (file.extension() == ".safetensors" && !hidden) files.push_back(file);
   }
   std::sort(files.begin(), files.end());
   return files;

@@ -10,14 +10,13 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/safetensors/file_name.h"
 
 namespace mflux::safetensors {
 namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::json;
-constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
-constexpr std::string_view kFileSuffix = ".safetensors";
 
 bool is_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
@@ -35,19 +34,69 @@ std::vector<std::string> names_ending_in(const fs::path& folder, std::string_vie
   return names;
 }
 
-// Transformers and diffusers may leave an fp16 variant beside the main index.
-std::optional<std::string> find_index(const fs::path& folder) {
-  std::vector<std::string> names = names_ending_in(folder, kIndexSuffix);
-  if (names.size() > 1) {
-    std::erase_if(names, [](const std::string& name) {
-      return std::count(name.begin(), name.end(), '.') > 3;  // model.fp16.safetensors.index.json
-    });
+// The files of a folder that are the model's: those without a variant where there are any.
+struct Listed {
+  std::vector<std::string> indexes;
+  std::vector<std::string> files;  // those of a variant only if its index is not there
+  std::string variant;
+};
+
+Listed list_files(const fs::path& folder) {
+  std::map<std::string, Listed> variants;
+  for (const std::string& name : names_ending_in(folder, "")) {
+    const std::optional<FileName> parsed = parse_file_name(name);
+    if (!parsed) continue;
+    Listed& listed = variants[parsed->variant];
+    listed.variant = parsed->variant;
+    (parsed->index ? listed.indexes : listed.files).push_back(name);
   }
-  if (names.size() > 1) {
-    fail("{}: holds more than one index: {}, {}", folder.string(), names[0], names[1]);
+  if (variants.empty()) return {};
+  if (variants.contains("")) return variants.at("");
+  if (variants.size() > 1) {
+    fail(
+        "{}: holds the variants {} and {} but no main file; leave the one that is meant",
+        folder.string(),
+        variants.begin()->first,
+        std::next(variants.begin())->first);
   }
-  if (names.empty()) return std::nullopt;
-  return names.front();
+  return variants.begin()->second;
+}
+
+std::optional<std::string> only_index(const fs::path& folder, const Listed& listed) {
+  if (listed.indexes.empty()) return std::nullopt;
+  if (listed.indexes.size() == 1) return listed.indexes.front();
+  fail(
+      "{}: holds more than one index: {}, {}",
+      folder.string(),
+      listed.indexes[0],
+      listed.indexes[1]);
+}
+
+// Without an index the names alone tell whether all files are there.
+void check_series(const fs::path& folder, const std::vector<std::string>& names) {
+  std::map<std::pair<std::string, uint64_t>, std::set<uint64_t>> series;
+  for (const std::string& name : names) {
+    const std::optional<FileName> parsed = parse_file_name(name);
+    if (parsed->shards != 0) series[{parsed->stem, parsed->shards}].insert(parsed->shard);
+  }
+  for (const auto& [key, found] : series) {
+    const auto& [stem, shards] = key;
+    if (found.size() == shards) continue;
+    uint64_t missing = 1;
+    while (found.contains(missing)) ++missing;
+    fail(
+        "{}: {} of {} shards of '{}' are there, and no index; shard {} is missing (an incomplete "
+        "download?)",
+        folder.string(),
+        found.size(),
+        shards,
+        stem,
+        missing);
+  }
+  for (const std::string& name : names_ending_in(folder, ".safetensors.incomplete")) {
+    fail("{}: {} is an unfinished download, and no index says what belongs here",
+        folder.string(), name);
+  }
 }
 
 using WeightMap = std::map<std::string, std::string, std::less<>>;  // tensor -> file
@@ -144,12 +193,14 @@ void check_against_index(const TensorFolder& folder, const WeightMap& index) {
 
 // Says what a folder without safetensors holds, since that is what its owner needs to know.
 [[noreturn]] void fail_empty(const fs::path& folder) {
-  for (const std::string_view suffix : {".bin", ".pt", ".ckpt", ".pth", ".gguf"}) {
+  for (const std::string_view suffix : {".incomplete", ".bin", ".pt", ".ckpt", ".pth", ".gguf"}) {
     if (const auto names = names_ending_in(folder, suffix); !names.empty()) {
       fail(
-          "{}: holds {} but no .safetensors file; convert it to safetensors first",
+          "{}: holds {} but no .safetensors file; {}",
           folder.string(),
-          names.front());
+          names.front(),
+          suffix == ".incomplete" ? "an unfinished download: fetch it again"
+                                  : "convert it to safetensors first");
     }
   }
   fail("{}: holds no .safetensors file", folder.string());
@@ -204,7 +255,8 @@ TensorFolder open_folder(const fs::path& path) {
   folder.path = path;
   WeightMap index;
   std::vector<std::string> names;
-  if (const auto index_name = find_index(path)) {
+  const Listed listed = list_files(path);
+  if (const auto index_name = only_index(path, listed)) {
     folder.index_name = *index_name;
     index = read_index(path / *index_name);
     std::set<std::string> files;
@@ -212,10 +264,17 @@ TensorFolder open_folder(const fs::path& path) {
     names.assign(files.begin(), files.end());
     std::sort(names.begin(), names.end(), natural_less);
   } else {
-    names = names_ending_in(path, kFileSuffix);
+    names = listed.files;
+    check_series(path, names);
   }
   if (names.empty()) fail_empty(path);
   for (const std::string& name : names) {
+    if (const auto target = dangling_target(path / name)) {
+      fail(
+          "{}: a link to {}, which is not there (an incomplete download?)",
+          (path / name).string(),
+          *target);
+    }
     if (!folder.index_name.empty() && !fs::exists(path / name)) {
       fail(
           "{}: {} names {}, which is not there (an incomplete download?)",

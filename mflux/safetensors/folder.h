@@ -40,8 +40,9 @@ struct TensorFolder {
 };
 
 // The shards that *.safetensors.index.json names, or every *.safetensors file where there is no
-// index. Throws Error if there is nothing to read, if the index names a file outside the folder or
-// one that is not there, if index and files disagree, or if two files hold the same name.
+// index. A variant ("model.fp16.safetensors") is read only where no main file is. Throws Error if
+// there is nothing to read, if the index names a file outside the folder or one that is not there,
+// if a numbered shard is missing, if index and files disagree, or if two files hold the same name.
 TensorFolder open_folder(const std::filesystem::path& folder);
 
 TensorFolder open_file(const std::filesystem::path& file);  // one file as a set

@@ -39,7 +39,11 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   std::vector<Entry> take_entries() { return std::move(entries_); }
   Metadata take_metadata() { return std::move(metadata_); }
 
-  bool null() override { unexpected("null"); }
+  // Some writers say so that there is no metadata.
+  bool null() override {
+    if (state_ == State::top && key_ == kMetadata) return true;
+    unexpected("null");
+  }
   bool boolean(bool) override { unexpected("a boolean"); }
   bool number_float(number_float_t, const string_t& text) override {
     unexpected("the number " + text.substr(0, 40));

@@ -99,6 +99,25 @@ TEST_CASE("refs/main chooses the snapshot; without it there must be one alone") 
   CHECK_THROWS(resolve_model("a/b"));
 }
 
+TEST_CASE("a refs/main whose snapshot is not there is refused, whatever else is there") {
+  const TempDir folder;
+  const Environment environment;
+  Environment::set("HF_HUB_CACHE", folder.path());
+  add_snapshot(folder.path(), "models--a--b", "111");
+  const fs::path main = folder / "models--a--b/refs/main";
+  for (const char* revision : {"222", "222\n", "", "not hex"}) {
+    write_file(main, revision);
+    const std::string message = error_of([] { resolve_model("a/b"); });
+    CAPTURE(message);
+    CHECK(message.starts_with(main.string() + ": names the snapshot '"));
+    CHECK(contains(message, "which is not in "));
+    CHECK(contains(message, "hf download a/b"));
+    CHECK(error_of([] { resolve_lora("a/b:x.safetensors"); }) == message);
+  }
+  write_file(main, "111");
+  CHECK(resolve_model("a/b").filename() == "111");
+}
+
 TEST_CASE("the cache is where huggingface_hub has it") {
   const TempDir folder;
   const Environment environment;
@@ -156,6 +175,7 @@ TEST_CASE("a LoRA is a file, a folder with one, or a repository with or without 
   const auto one = add_snapshot(folder.path(), "models--a--one", "1");
   write_file(one / "style.safetensors", "x");
   write_file(one / "README.md", "x");
+  write_file(one / "._style.safetensors", "x");
   const auto two = add_snapshot(folder.path(), "models--a--two", "1");
   write_file(two / "b.safetensors", "x");
   write_file(two / "a.safetensors", "x");

@@ -41,6 +41,7 @@ TEST_CASE("a well-formed header is read to the last byte") {
       {"{}", 0, {}, {}},
       {"{}   ", 0, {}, {}},
       {R"({"__metadata__":{}})", 0, {}, {}},
+      {R"({"__metadata__":null})", 0, {}, {}},
       {R"({"__metadata__":{"format":"pt","":"\u00e9\n"}})", 0, {}, {{"format", "pt"}, {"", "é\n"}}},
       {tensor(R"("F32")", "[2,3]", "[0,24]"), 24, {{"a", {Dtype::f32, {2, 3}}, 0, 24}}, {}},
       {tensor(R"("BF16")", "[]", "[0,2]"), 2, {{"a", {Dtype::bf16, {}}, 0, 2}}, {}},
@@ -130,7 +131,8 @@ TEST_CASE("what is not a JSON object of objects is refused") {
 TEST_CASE("metadata that are not strings are refused") {
   check_refused({
       {R"({"__metadata__":"x"})", 0, "the entry '__metadata__' is a string, expected an object"},
-      {R"({"__metadata__":null})", 0, "the entry '__metadata__' is null"},
+      {R"({"__metadata__":null,"__metadata__":null})", 0, "the key '__metadata__' appears twice"},
+      {R"({"__metadata__":{"format":null}})", 0, "the metadata 'format' is null"},
       {R"({"__metadata__":[]})", 0, "the entry '__metadata__' is an array"},
       {R"({"__metadata__":{"a":1}})", 0, "the metadata 'a' is the number 1, expected a string"},
       {R"({"__metadata__":{"a":-1}})", 0, "the metadata 'a' is the number -1"},
