@@ -8,7 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "mflux/base/error.h"
-#include "mflux/models/config.h"
+#include "mflux/models/foreign.h"
 
 namespace mflux::models {
 namespace {
@@ -27,19 +27,6 @@ std::string_view naming_name(Naming naming) {
   }
   return "";
 }
-
-// What a strange name tells about the file.
-struct Hint {
-  std::string_view part;
-  std::string_view text;
-};
-constexpr std::array<Hint, 5> kHints = {{
-    {"scale_weight", "this is a scaled fp8 file; use the BF16 or the plain fp8 one"},
-    {"scaled_fp8", "this is a scaled fp8 file; use the BF16 or the plain fp8 one"},
-    {".absmax", "this is a bitsandbytes (nf4, int8) file; use the BF16 one"},
-    {".qweight", "this is a Nunchaku or GPTQ file; use the BF16 one"},
-    {".lora_", "these are LoRA weights inside a model file; give the LoRA with --lora"},
-}};
 
 // A source tensor's place in the tables.
 struct Place {
@@ -117,15 +104,21 @@ class Reader {
     spellings_ = spellings(*result_.table, result_.layers, naming);
   }
 
-  CanonicalComponent read() {
+  CanonicalComponent read_loosely() {
     for (size_t i = 0; i < source_.tensors.size(); ++i) find(i);
     count_stages();
     for (const auto& [source, found] : places_) read_tensor(source, found);
     settle_twins();
+    return std::move(result_);
+  }
+
+  CanonicalComponent read() {
+    refuse_packed_format(source_);
+    result_ = read_loosely();
     check_presence(result_, spellings_, problems_);
     check_copies();
     check_shapes(result_, source_, problems_);
-    check_depth();
+    check_config(result_, source_, problems_);
     refuse();
     return std::move(result_);
   }
@@ -335,26 +328,6 @@ class Reader {
     }
   }
 
-  void check_depth() {
-    for (const Depth& depth : result_.table->depths) {
-      const std::optional<uint64_t> expected =
-          config_number(source_.config, depth.key, result_.table->name);
-      if (!expected) continue;
-      for (const Block& block : result_.table->blocks) {
-        const std::set<Indices>& at = result_.instances[&block];
-        if (block.name != depth.block || at.empty()) continue;
-        const uint64_t found = uint64_t{at.rbegin()->at[0]} + 1;
-        if (found == *expected) continue;
-        problems_.wrong.push_back(fmt::format(
-            "config.json says {} = {}, but the tensors are of {} blocks '{}'",
-            depth.key,
-            *expected,
-            found,
-            depth.block));
-      }
-    }
-  }
-
   void name_unknown() {
     std::vector<std::string> patterns;
     for (const Spelling& spelling : spellings_) {
@@ -372,17 +345,6 @@ class Reader {
     }
   }
 
-  std::string hint() const {
-    for (const Hint& hint : kHints) {
-      for (const size_t source : unknown_) {
-        if (source_.tensors[source].name.find(hint.part) != std::string::npos) {
-          return fmt::format("\n  ({})", hint.text);
-        }
-      }
-    }
-    return "";
-  }
-
   // A tensor that is there but wrong is not missing too.
   void excuse_present() {
     for (const auto& [source, found] : places_) {
@@ -395,19 +357,25 @@ class Reader {
   void refuse() {
     excuse_present();
     name_unknown();
-    std::vector<std::string> lines;
+    std::vector<std::string> lines = problems_.config;
+    const bool only_config =
+        problems_.missing.empty() && problems_.unknown.empty() && problems_.wrong.empty();
+    if (lines.size() == 1 && only_config) fail("{}", lines.front());
+    if (!lines.empty() && only_config) {
+      fail(
+          "{}/config.json does not fit the tensors:\n  {}", source_.name, fmt::join(lines, "\n  "));
+    }
     for (const std::string& name : problems_.missing) lines.push_back("missing: '" + name + "'");
     for (const std::string& name : problems_.unknown) lines.push_back("unknown: " + name);
     for (const std::string& what : problems_.wrong) lines.push_back(what);
     if (lines.empty()) return;
     fail(
-        "{}: these tensors are not those of a {} {} in {} naming:\n  {}{}",
-        source_.name.empty() ? "the file" : source_.name,
+        "{}: these tensors are not those of a {} {} in {} naming:\n  {}",
+        shown_name(source_),
         family_.title,
         result_.table->name,
         naming_name(naming_),
-        fmt::join(lines, "\n  "),
-        hint());
+        fmt::join(lines, "\n  "));
   }
 
   const Family& family_;
@@ -426,6 +394,11 @@ class Reader {
 CanonicalComponent read_component(
     const Family& family, const SourceComponent& source, Naming naming) {
   return Reader(family, source, naming).read();
+}
+
+CanonicalComponent read_loosely(
+    const Family& family, const SourceComponent& source, Naming naming) {
+  return Reader(family, source, naming).read_loosely();
 }
 
 size_t known_names(const Component& component, const SourceComponent& source, Naming naming) {

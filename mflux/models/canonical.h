@@ -48,6 +48,9 @@ struct CanonicalComponent {
 CanonicalComponent read_component(
     const Family& family, const SourceComponent& source, Naming naming);
 
+// The same without the checks: what fits by name and rank.
+CanonicalComponent read_loosely(const Family& family, const SourceComponent& source, Naming naming);
+
 // How many of the tensors have a name that this naming knows.
 size_t known_names(const Component& component, const SourceComponent& source, Naming naming);
 
@@ -56,6 +59,7 @@ struct Problems {
   std::set<std::string> missing;
   std::vector<std::string> unknown;
   std::vector<std::string> wrong;
+  std::vector<std::string> config;  // values of config.json
 };
 
 // Of every block that is there all layers are there, and blocks are numbered without gaps.
@@ -65,6 +69,10 @@ void check_presence(
 // The shapes agree with the tables and with each other; a width that most tensors have is the right
 // one.
 void check_shapes(
+    const CanonicalComponent& component, const SourceComponent& source, Problems& problems);
+
+// What config.json says is well-formed and true of the tensors. What it leaves out is not checked.
+void check_config(
     const CanonicalComponent& component, const SourceComponent& source, Problems& problems);
 
 // The tensor's rows; in a vector each element is one.

@@ -29,6 +29,17 @@ void close_gaps(std::set<Indices>& found) {
   }
 }
 
+// Adds those that belong between the blocks that are there.
+void add_between(
+    const CanonicalComponent& component, const Block& block, std::set<Indices>& expected) {
+  for (const auto& [other, instances] : component.instances) {
+    if (block.between.empty() || other->name != block.between || instances.empty()) continue;
+    for (uint32_t i = 0; i < instances.rbegin()->at[0]; ++i) {
+      expected.insert(Indices{.at = {i, 0}, .count = 1});
+    }
+  }
+}
+
 // The tensor's name as the file should spell it.
 std::string spelled(
     const CanonicalComponent& component,
@@ -61,8 +72,26 @@ void check_flat(const CanonicalComponent& component, Problems& problems) {
 
 class Widths {
  public:
-  explicit Widths(const CanonicalComponent& component) : component_(component) {
-    for (const auto& [name, tensor] : component.tensors) vote(tensor);
+  // Where they are `doubtful`, the columns of packed matrices have no vote.
+  explicit Widths(const CanonicalComponent& component, const SourceComponent* doubtful = nullptr)
+      : component_(component) {
+    for (const auto& [name, tensor] : component.tensors) {
+      const bool rows_only =
+          doubtful != nullptr && doubtful->tensors[tensor.rows.front().source].packed;
+      vote(tensor, rows_only ? 1 : tensor.spec.shape.size());
+    }
+  }
+
+  std::optional<uint64_t> columns(const CanonicalTensor& tensor) const {
+    const std::vector<Dimension> terms = terms_of(tensor);
+    return terms.size() == 2 ? evaluate(tensor, terms[1]) : std::nullopt;
+  }
+
+  // The width in this block that most of its tensors have.
+  std::optional<uint64_t> local(const Block& block, const Indices& at, char width) const {
+    const auto found = votes_.find(Key{width, &block, at});
+    if (found == votes_.end()) return std::nullopt;
+    return best(found->second);
   }
 
   // The expected shape; * is what was found.
@@ -90,9 +119,9 @@ class Widths {
     return {width, component_.layers[tensor.layer].block, tensor.at};
   }
 
-  void vote(const CanonicalTensor& tensor) {
+  void vote(const CanonicalTensor& tensor, size_t dimensions) {
     const std::vector<Dimension> terms = terms_of(tensor);
-    for (size_t i = 0; i < terms.size() && i < tensor.spec.shape.size(); ++i) {
+    for (size_t i = 0; i < terms.size() && i < dimensions; ++i) {
       const Term& term = terms[i].front();
       const uint64_t found = tensor.spec.shape[i];
       if (terms[i].size() != 1 || term.width == '*' || found % term.factor != 0) continue;
@@ -105,18 +134,41 @@ class Widths {
     for (const Term& term : terms) {
       const auto found = votes_.find(key(tensor, term.width));
       if (term.width == '*' || found == votes_.end()) return std::nullopt;
-      const auto best = std::ranges::max_element(
-          found->second, {}, [](const auto& candidate) { return candidate.second; });
       uint64_t product = 0;
-      if (__builtin_mul_overflow(term.factor, best->first, &product)) return std::nullopt;
+      if (__builtin_mul_overflow(term.factor, best(found->second), &product)) return std::nullopt;
       if (__builtin_add_overflow(sum, product, &sum)) return std::nullopt;
     }
     return sum;
   }
 
+  static uint64_t best(const std::map<uint64_t, size_t>& votes) {
+    const auto most =
+        std::ranges::max_element(votes, {}, [](const auto& candidate) { return candidate.second; });
+    return most->first;
+  }
+
   const CanonicalComponent& component_;
   std::map<Key, std::map<uint64_t, size_t>> votes_;  // width -> value -> tensors that have it
 };
+
+// A shortcut may be missing only where it would change nothing.
+void check_shortcuts(
+    const CanonicalComponent& component, const Widths& widths, Problems& problems) {
+  for (const FullLayer& full : component.layers) {
+    const std::vector<Dimension> terms = parse_shape(full.layer->shape);
+    const auto instances = component.instances.find(full.block);
+    if (!full.layer->optional || instances == component.instances.end()) continue;
+    if (terms.size() < 2 || terms[0][0].width == '*' || terms[1][0].width == '*') continue;
+    for (const Indices& at : instances->second) {
+      const auto out = widths.local(*full.block, at, terms[0][0].width);
+      const auto in = widths.local(*full.block, at, terms[1][0].width);
+      const std::string name = weight_name(fill(full.name, at), canonical_weight(full.layer->kind));
+      if (!out || !in || *out == *in || component.tensors.contains(name)) continue;
+      problems.wrong.push_back(fmt::format(
+          "'{}' is missing: the block takes {} channels and gives {}", name, *in, *out));
+    }
+  }
+}
 
 }  // namespace
 
@@ -125,6 +177,7 @@ void check_presence(
   check_flat(component, problems);
   for (const Block& block : component.table->blocks) {
     std::set<Indices> expected = component.instances[&block];
+    add_between(component, block, expected);
     if (expected.empty() && block.optional) continue;
     if (expected.empty()) expected.insert(Indices{});
     if (!block.optional && !block.flat) close_gaps(expected);
@@ -148,6 +201,7 @@ void check_presence(
 void check_shapes(
     const CanonicalComponent& component, const SourceComponent& source, Problems& problems) {
   const Widths widths(component);
+  check_shortcuts(component, widths, problems);
   for (const auto& [name, tensor] : component.tensors) {
     const Shape expected = widths.expected(tensor);
     if (expected == tensor.spec.shape) continue;
@@ -162,6 +216,21 @@ void check_shapes(
     problems.wrong.push_back(
         fmt::format("'{}' has shape {}, {}", found.name, to_string(found.spec.shape), as));
   }
+}
+
+std::map<size_t, uint64_t> expected_columns(
+    const Family& family, const SourceComponent& source, Naming naming) {
+  std::map<size_t, uint64_t> columns;
+  const auto packed = [](const SourceComponent::Tensor& tensor) { return tensor.packed; };
+  if (naming == Naming::original || std::ranges::none_of(source.tensors, packed)) return columns;
+  const CanonicalComponent component = read_loosely(family, source, naming);
+  const Widths widths(component, &source);
+  for (const auto& [name, tensor] : component.tensors) {
+    if (const auto expected = widths.columns(tensor)) {
+      columns.emplace(tensor.rows.front().source, *expected);
+    }
+  }
+  return columns;
 }
 
 }  // namespace mflux::models

@@ -31,18 +31,44 @@ std::optional<uint64_t> positive(const nlohmann::json& json, std::string_view ke
 
 }  // namespace
 
+Config::Config(std::string_view text, std::string_view component)
+    : file_(std::string(component) + "/config.json"),
+      values_(std::make_unique<nlohmann::json>(parse(text, file_))) {}
+
+Config::~Config() = default;
+
+const nlohmann::json* Config::find(std::string_view key) const {
+  const nlohmann::json* object = values_.get();
+  const auto text = object->find("text_config");
+  const bool nested = text != object->end() && text->is_object();
+  if (nested) object = &*text;
+  const size_t slash = key.find('/');
+  if (slash != key.npos) {
+    const std::string_view name = key.substr(0, slash);
+    auto section = object->find(name);
+    if (section == object->end() && nested) {
+      object = values_.get();
+      section = object->find(name);
+    }
+    if (section == object->end() || section->is_null()) return nullptr;
+    if (!section->is_object()) {
+      fail("{}: {} is {}, expected an object", file_, name, section->dump().substr(0, 60));
+    }
+    object = &*section;
+    key.remove_prefix(slash + 1);
+  }
+  const auto found = object->find(key);
+  return found == object->end() ? nullptr : &*found;
+}
+
 std::string config_class(std::string_view text, std::string_view file) {
   const nlohmann::json json = parse(text, file);
   const auto found = json.find("_class_name");
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-std::optional<uint64_t> config_number(
-    std::string_view text, std::string_view key, std::string_view file) {
-  const nlohmann::json json = parse(text, file);
-  const auto found = json.find(key);
-  if (found == json.end() || !found->is_number_unsigned()) return std::nullopt;
-  return found->get<uint64_t>();
+  if (found == json.end() || found->is_null()) return "";
+  if (!found->is_string()) {
+    fail("{}: _class_name is {}, expected a text", file, found->dump().substr(0, 60));
+  }
+  return found->get<std::string>();
 }
 
 std::optional<uint64_t> config_head_width(
@@ -69,7 +95,11 @@ std::optional<double> config_rope_base(
 bool config_flag(std::string_view text, std::string_view key, std::string_view file) {
   const nlohmann::json json = parse(text, file);
   const auto found = json.find(key);
-  return found != json.end() && found->is_boolean() && found->get<bool>();
+  if (found == json.end() || found->is_null()) return false;
+  if (!found->is_boolean()) {
+    fail("{}: {} is {}, expected true or false", file, key, found->dump().substr(0, 60));
+  }
+  return found->get<bool>();
 }
 
 }  // namespace mflux::models

@@ -73,6 +73,9 @@ class Writer {
     std::ranges::stable_sort(result.tensors, {}, [](const MappedTensor& tensor) {
       return std::pair(tensor.pieces.front().source, tensor.pieces.front().source_begin);
     });
+    for (const size_t source : component_.left_out) {
+      result.foreign.push_back(source_.tensors[source].name);
+    }
     if (output_ == Naming::mflux) add_frequencies(component_, source_, result);
     for (const size_t source : left_out_) {
       const std::string& name = source_.tensors[source].name;

@@ -41,6 +41,7 @@ std::string_view family_title(const Family& family);    // for people: "FLUX.1",
 // may be given to identify() as a component of its own: no name, no tensors, the text as config.
 struct SourceComponent {
   std::string name = {};    // folder name: "transformer", "text_encoder", ...; "" for a single file
+  std::string file = {};    // what messages call a single file; "" of a folder
   std::string config = {};  // text of config.json; "" if there is none
   bool saved_by_mflux = false;  // its metadata holds quantization_level or mflux_version
   struct Tensor {
@@ -65,7 +66,8 @@ Identified identify(const std::vector<SourceComponent>& components, const Family
 // Which folders of the family hold tensors, in the order they are saved, and which are copied as
 // they are.
 std::vector<std::string> weight_components(const Family& family);
-std::vector<std::string> copied_folders(const Family& family);  // tokenizer, scheduler, ...
+std::vector<std::string> copied_folders(const Family& family);     // tokenizer, scheduler, ...
+std::vector<std::string> tokenizer_folders(const Family& family);  // those that a prompt needs
 
 // Rows of a source tensor that become rows of an output tensor. Here every element of a vector is a
 // row of its own (a fused bias is cut like its weight); otherwise rows are the outermost dimension,
@@ -111,6 +113,8 @@ struct MappedComponent {
   std::vector<MappedTensor> tensors = {};
   // Names of source tensors that the output does not hold, by the family's rule.
   std::vector<std::string> left_out = {};
+  // Those of them that are no part of such a component: T5's decoder in a text encoder.
+  std::vector<std::string> foreign = {};
 };
 MappedComponent map_component(
     const Family& family, const SourceComponent& source, Naming naming, Naming output);
@@ -133,6 +137,16 @@ std::vector<lora::Target> lora_targets(
 // Canonical tensors (diffusers names) of a component with their canonical shapes.
 std::map<std::string, Shape> canonical_shapes(
     const Family& family, const SourceComponent& source, Naming naming);
+
+// How many columns matrices of the source have, by their index there, as far as rows, norms and
+// matrices that are not packed show it. Of a single file's naming nothing is known.
+std::map<size_t, uint64_t> expected_columns(
+    const Family& family, const SourceComponent& source, Naming naming);
+
+// Why a picture cannot be made of these components together, one line each: widths that the
+// pipelines do not have, or that differ where one component's output is the next one's input.
+std::vector<std::string> disagreements(
+    const Family& family, const std::vector<SourceComponent>& components, Naming naming);
 
 // The family that a built-in model name stands for ("dev", "schnell", "qwen-image", ...) and its
 // hub repository.

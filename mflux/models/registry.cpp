@@ -9,6 +9,7 @@
 #include "mflux/models/config.h"
 #include "mflux/models/family.h"
 #include "mflux/models/flux/tables.h"
+#include "mflux/models/foreign.h"
 #include "mflux/models/qwen/tables.h"
 
 namespace mflux::models {
@@ -207,8 +208,8 @@ size_t tensor_count(const std::vector<SourceComponent>& components) {
   for (const SourceComponent& component : components) {
     if (component.tensors.empty()) continue;
     fail(
-        "cannot tell what model this is: {}has {} tensors such as '{}'; {}",
-        component.name.empty() ? "the file " : component.name + " ",
+        "cannot tell what model this is: {} has {} tensors such as '{}'; {}",
+        component.name.empty() ? "the file" : component.name,
         component.tensors.size(),
         component.tensors.front().name,
         expected_families());
@@ -302,10 +303,15 @@ std::vector<std::string> copied_folders(const Family& family) {
   return {family.copied.begin(), family.copied.end()};
 }
 
+std::vector<std::string> tokenizer_folders(const Family& family) {
+  return {family.tokenizers.begin(), family.tokenizers.end()};
+}
+
 Identified identify(const std::vector<SourceComponent>& components, const Family* asked) {
   refuse_foreign_pipeline(components);
   const Family* family = family_by_class(components);
   refuse_foreign_tensors(components);
+  for (const SourceComponent& component : components) refuse_packed_format(component);
   const Score best = best_score(components, family);
   if (family == nullptr && best.known * 2 < std::max<size_t>(tensor_count(components), 1)) {
     refuse_unknown(components);

@@ -54,6 +54,8 @@ struct Block {
   // {} is the stage, the second the resnet within it.
   bool flat = false;
   int mflux_skips_stage = -1;  // mflux has these layers, but not in this stage
+  // If set, there is one in each block of this (canonical) name but the last.
+  std::string_view between = {};
 };
 
 // How the rows of a layer in a foreign naming are made of the rows of its parts.
@@ -82,10 +84,42 @@ struct Twin {
   std::string_view original;
 };
 
-// config.json's key that holds the number of blocks of this name.
-struct Depth {
-  std::string_view key;
-  std::string_view block;
+// What a value of config.json says of the tensors.
+enum class Says : uint8_t {
+  width,       // a dimension of `what`, a layer's weight, divided as below
+  square,      // the root of it
+  divisor,     // a number that divides it
+  parts,       // a list of numbers that add up to it
+  even_parts,  // the same, each of them even
+  values,      // a list of as many numbers
+  widths,      // a list: that of the first layer in each block
+  reversed,    // the same, the last block first
+  depth,       // how many blocks `what` there are
+  inner,       // how many layers `what` the first block has
+  indices,     // nothing: a list of whole numbers
+  flag,        // whether the layer `what` is there; of none, false
+  constant,    // `per`, and no other number
+  count,       // nothing: any number above 0
+  number,      // nothing: any number
+  boolean,     // nothing: true or false
+  word,        // nothing: one of the words in `what`
+};
+
+// A key of config.json, checked where the file has it.
+struct Statement {
+  std::string_view key;  // below text_config or, where there is none, at the top; a/b is b within a
+  Says says = Says::width;
+  std::string_view what = {};
+  size_t dimension = 0;  // in diffusers' order
+  // The dimension is divided by `per`, by one of `over` and by the value of the key `by`, and
+  // multiplied with that of the key `times`.
+  uint64_t per = 1;
+  std::string_view over = {};
+  size_t over_dimension = 0;
+  std::string_view by = {};
+  std::string_view times = {};
+  uint64_t more = 0;  // inner layers that no value counts
+  bool may_be_null = false;
 };
 
 // Layers that stay at `bits` when `asked` bits are asked for.
@@ -117,11 +151,28 @@ struct Component {
   std::span<const Twin> twins = {};
   std::span<const std::string_view> ignored =
       {};  // patterns of what no naming of ours has; * ends a prefix
-  std::span<const Depth> depths = {};
+  std::span<const Statement> config = {};
   std::span<const Frequencies> frequencies = {};
   bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
   bool quantized = true;   // linear layers and embeddings
   std::span<const BitsException> exceptions = {};
+};
+
+// A dimension of a layer's weight.
+struct WidthOf {
+  std::string_view component;
+  std::string_view layer;
+  size_t dimension = 0;
+};
+// Two that are the same, or the pipelines cannot make a picture.
+struct Agreement {
+  WidthOf one;
+  WidthOf other;
+};
+// One that the pipelines know with these values only; the unused are 0.
+struct KnownWidth {
+  WidthOf width;
+  std::array<uint64_t, 3> values;
 };
 
 struct Family {
@@ -130,9 +181,12 @@ struct Family {
   std::string_view title;
   std::span<const Component* const> components;  // in the order they are saved
   std::span<const std::string_view> copied;
+  std::span<const std::string_view> tokenizers;  // those of them without which there is no prompt
   std::string_view pipeline =
       {};  // part of model_index.json's class name that tells this variant from the others
   std::string_view evidence = {};  // a block that, in mflux naming, only this variant has
+  std::span<const Agreement> agreements = {};
+  std::span<const KnownWidth> known_widths = {};
 };
 
 }  // namespace mflux::models

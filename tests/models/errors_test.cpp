@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <functional>
 #include <string>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "mflux/base/error.h"
 #include "mflux/models/family.h"
@@ -214,9 +216,10 @@ TEST_CASE("a config of another depth is refused") {
   SourceComponent source = flux_transformer();
   source.config =
       R"({"_class_name": "FluxTransformer2DModel", "num_layers": 2, "num_single_layers": 3})";
-  has(refusal(source), "config.json says num_single_layers = 3, but the tensors are of 2 blocks");
+  has(refusal(source),
+      "transformer/config.json: num_single_layers is 3, expected 2: the tensors are of 2 blocks");
   source.config = "[1";
-  has(refusal(source), "transformer is not a JSON object");
+  has(refusal(source), "transformer/config.json is not a JSON object");
 }
 
 TEST_CASE("files of other tools are told by their strange names") {
@@ -226,14 +229,36 @@ TEST_CASE("files of other tools are told by their strange names") {
   } kCases[] = {
       {"double_blocks.0.img_attn.qkv.scale_weight", "scaled fp8"},
       {"scaled_fp8", "scaled fp8"},
+      {"double_blocks.0.img_attn.qkv.weight_scale", "scaled fp8"},
+      {"double_blocks.0.img_attn.qkv.input_scale", "scaled fp8"},
+      {"double_blocks.0.img_attn.qkv.comfy_quant", "ComfyUI"},
       {"double_blocks.0.img_attn.qkv.weight.absmax", "bitsandbytes"},
+      {"double_blocks.0.img_attn.qkv.weight.quant_state.bitsandbytes__nf4", "bitsandbytes"},
+      {"double_blocks.0.img_attn.qkv.SCB", "bitsandbytes"},
       {"double_blocks.0.img_attn.qkv.qweight", "Nunchaku"},
+      {"double_blocks.0.img_attn.qkv.qzeros", "GPTQ"},
+      {"double_blocks.0.img_attn.qkv.weight._data", "quanto"},
       {"double_blocks.0.img_attn.qkv.lora_A.weight", "--lora"},
   };
   for (const auto& c : kCases) {
     SourceComponent source = original_transformer();
-    add(source, c.name, {1});
-    has(refusal(source, Naming::original), c.text);
+    source.file = "flux1-dev.safetensors";
+    for (int i = 0; i < 300; ++i) add(source, std::to_string(i) + c.name, {1});
+    const std::string text = refusal(source, Naming::original);
+    has(text, c.text);
+    CHECK(text.starts_with("flux1-dev.safetensors: tensor '0" + std::string(c.name) + "' shows "));
+    CHECK(std::ranges::count(text, '\n') <= 2);
+  }
+}
+
+TEST_CASE("a packed format is named even where it hides the model") {
+  for (const char* name : {"text_encoder_2", "transformer"}) {
+    SourceComponent source = load_component("flux-dev.txt", name);
+    for (const char* part : {"absmax", "quant_map", "nested_absmax", "quant_state.x"}) {
+      for (int i = 0; i < 1000; ++i) add(source, fmt::format("x.{}.weight.{}", i, part), {1});
+    }
+    has(error_of([&] { identify({source}, nullptr); }),
+        std::string(name) + ": tensor 'x.0.weight.absmax' shows bitsandbytes");
   }
 }
 

@@ -48,10 +48,11 @@ TEST_CASE("rotary frequencies are 1 / base^(2i / head width) in float32") {
 }
 
 TEST_CASE("config.json says the base of rotary frequencies wherever it keeps it") {
-  for (const char* config :
-       {R"({"hidden_size": 8, "num_attention_heads": 2, "rope_theta": 100.0})",
-        R"({"hidden_size": 8, "num_attention_heads": 2, "rope_parameters": {"rope_theta": 100}})",
-        R"({"text_config": {"hidden_size": 8, "num_attention_heads": 2, "rope_theta": 100.0}})"}) {
+  for (
+      const char* config :
+      {R"({"hidden_size": 3584, "num_attention_heads": 896, "rope_theta": 100.0})",
+       R"({"hidden_size": 3584, "num_attention_heads": 896, "rope_parameters": {"rope_theta": 100}})",
+       R"({"text_config": {"hidden_size": 3584, "num_attention_heads": 896, "rope_theta": 100.0}})"}) {
     CAPTURE(config);
     const MappedComponent result = mapped(config);
     CHECK(mapped_named(result, "encoder.rotary_emb.inv_freq").values == std::vector{1.0F, 0.1F});
@@ -60,7 +61,8 @@ TEST_CASE("config.json says the base of rotary frequencies wherever it keeps it"
 
 TEST_CASE("without the width of a head in config.json a stored tensor tells it") {
   CHECK(computed(mapped("")) == 0);
-  CHECK(computed(mapped(R"({"hidden_size": 3584, "num_attention_heads": 0})")) == 0);
+  CHECK(computed(mapped(R"({"hidden_size": 3584})")) == 0);
+  CHECK_THROWS(mapped(R"({"hidden_size": 3584, "num_attention_heads": 0})"));
   const SourceComponent saved = load_component("mflux-qwen-image-bf16.txt", "text_encoder");
   const MappedComponent again = map_component(family("qwen"), saved, Naming::mflux, Naming::mflux);
   CHECK(computed(again) == 29);

@@ -237,5 +237,37 @@ TEST_CASE("quantization follows mflux's predicate") {
   CHECK_FALSE(quantization(family("flux"), "vae", {.shape = {64, 64}}, {.bits = 8}));
 }
 
+TEST_CASE("what a whole T5 or CLIP holds besides the text encoder is left out, and told") {
+  const struct {
+    const char* component;
+    std::vector<const char*> more;
+  } kCases[] = {
+      {"text_encoder_2",
+       {"decoder.block.0.layer.0.SelfAttention.q.weight",
+        "decoder.block.1.layer.2.DenseReluDense.wo.weight",
+        "decoder.embed_tokens.weight",
+        "decoder.final_layer_norm.weight",
+        "lm_head.weight"}},
+      {"text_encoder",
+       {"logit_scale",
+        "visual_projection.weight",
+        "vision_model.embeddings.class_embedding",
+        "vision_model.encoder.layers.0.mlp.fc1.bias"}},
+  };
+  for (const auto& c : kCases) {
+    const SourceComponent source = load_component("flux-dev.txt", c.component);
+    SourceComponent whole = source;
+    for (const char* name : c.more) {
+      whole.tensors.push_back({.name = name, .spec = {Dtype::f32, {}}});
+    }
+    for (const Naming output : {Naming::mflux, Naming::diffusers}) {
+      const auto mapped = map_component(family("flux"), whole, Naming::diffusers, output);
+      check_same(mapped, map_component(family("flux"), source, Naming::diffusers, output));
+      CHECK(mapped.foreign.size() == c.more.size());
+      for (const char* name : c.more) CHECK(std::ranges::count(mapped.foreign, name) == 1);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mflux::models

@@ -94,26 +94,28 @@ TEST_CASE("a config.json that does not fit is an error naming it") {
     const char* message;
   };
   const std::array cases = {
-      Case{"vae", "[1]", "vae/config.json: is no JSON object"},
+      Case{"vae", "[1]", "vae/config.json is not a JSON object"},
       Case{
           "text_encoder",
           R"({"num_attention_heads": 3})",
-          "text_encoder/config.json: num_attention_heads is 3, which does not divide the 64 rows "
-          "of "
-          "'text_encoder/text_model.encoder.layers.0.self_attn.q_proj.weight'"},
+          "text_encoder/config.json: num_attention_heads is 3, expected a divisor of 64: "
+          "'text_model.encoder.layers.0.self_attn.q_proj.weight' has shape (64, 64)"},
       Case{
           "text_encoder",
           R"({"num_attention_heads": 0})",
-          "text_encoder/config.json: num_attention_heads is 0, expected a number from 1 to "
-          "1000000"},
+          "text_encoder/config.json: num_attention_heads is 0, expected a divisor of 64: "
+          "'text_model.encoder.layers.0.self_attn.q_proj.weight' has shape (64, 64)"},
       Case{
           "text_encoder",
           R"({"hidden_act": "relu"})",
-          "text_encoder/config.json: hidden_act is 'relu', which is not known"},
+          "text_encoder/config.json: hidden_act is \"relu\", expected one of: quick_gelu gelu "
+          "gelu_new "
+          "gelu_pytorch_tanh silu gated-gelu gated-silu"},
       Case{
           "text_encoder",
           R"({"hidden_act": 1})",
-          "text_encoder/config.json: hidden_act is 1, expected a text"},
+          "text_encoder/config.json: hidden_act is 1, expected one of: quick_gelu gelu gelu_new "
+          "gelu_pytorch_tanh silu gated-gelu gated-silu"},
       Case{
           "text_encoder_2",
           R"({"layer_norm_epsilon": "small"})",
@@ -121,18 +123,19 @@ TEST_CASE("a config.json that does not fit is an error naming it") {
       Case{
           "transformer",
           R"({"axes_dims_rope": [16, 56, 56]})",
-          "transformer/config.json: the rotary embedding takes 16, 56 and 56 channels, expected "
-          "even "
-          "numbers with the sum 64"},
+          "transformer/config.json: axes_dims_rope is [16,56,56], expected three even numbers "
+          "whose "
+          "sum is 64: 'transformer_blocks.0.attn.norm_q.weight' has shape (64)"},
       Case{
           "transformer",
           R"({"axes_dims_rope": [16, 48]})",
-          "transformer/config.json: axes_dims_rope is [16,48], expected three numbers"},
+          "transformer/config.json: axes_dims_rope is [16,48], expected three even numbers whose "
+          "sum is 64: 'transformer_blocks.0.attn.norm_q.weight' has shape (64)"},
       Case{
           "vae",
           R"({"norm_num_groups": 32})",
-          "vae/config.json: norm_num_groups is 32, which does not divide the 16 channels of the "
-          "first block"},
+          "vae/config.json: norm_num_groups is 32, expected a divisor of 16: "
+          "'encoder.down_blocks.0.resnets.0.norm1.weight' has shape (16)"},
   };
   const Model model;
   for (const Case& test : cases) {

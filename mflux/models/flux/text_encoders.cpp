@@ -47,7 +47,26 @@ constexpr std::array kClipBlocks = {
 };
 // transformers 5 writes the names without it
 constexpr std::array kClipSpellings = {Respelling{"text_model.", ""}};
-constexpr std::array kClipDepths = {Depth{"num_hidden_layers", "text_model.encoder.layers.{}"}};
+constexpr std::string_view kActivations =
+    "quick_gelu gelu gelu_new gelu_pytorch_tanh silu gated-gelu gated-silu";
+constexpr std::array kClipConfig = {
+    Statement{
+        .key = "num_hidden_layers", .says = Says::depth, .what = "text_model.encoder.layers.{}"},
+    Statement{
+        .key = "hidden_size", .what = "text_model.embeddings.token_embedding", .dimension = 1},
+    Statement{.key = "vocab_size", .what = "text_model.embeddings.token_embedding"},
+    Statement{.key = "max_position_embeddings", .what = "text_model.embeddings.position_embedding"},
+    Statement{.key = "intermediate_size", .what = "text_model.encoder.layers.{}.mlp.fc1"},
+    Statement{
+        .key = "num_attention_heads",
+        .says = Says::divisor,
+        .what = "text_model.encoder.layers.{}.self_attn.q_proj"},
+    Statement{.key = "hidden_act", .says = Says::word, .what = kActivations},
+    Statement{.key = "layer_norm_eps", .says = Says::number},
+};
+// Of a whole CLIP, or of one with projections: FLUX uses its text model alone.
+constexpr std::array<std::string_view, 3> kClipIgnored = {
+    "logit_scale", "visual_projection.weight", "vision_model.*"};
 
 // T5: d model, i all heads, f feed-forward, v vocabulary.
 constexpr std::array kT5Top = {
@@ -130,7 +149,26 @@ constexpr std::array kT5Blocks = {
     Block{.name = "encoder", .layers = kT5Twin, .optional = true, .keep = Keep::diffusers_only},
 };
 constexpr std::array kT5Twins = {Twin{"encoder.embed_tokens", "shared"}};
-constexpr std::array kT5Depths = {Depth{"num_layers", "encoder.block.{}"}};
+constexpr std::string_view kT5Relative =
+    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias";
+constexpr std::array kT5Config = {
+    Statement{.key = "num_layers", .says = Says::depth, .what = "encoder.block.{}"},
+    Statement{.key = "d_model", .what = "shared", .dimension = 1},
+    Statement{.key = "vocab_size", .what = "shared"},
+    Statement{.key = "d_ff", .what = "encoder.block.{}.layer.1.DenseReluDense.wi_0"},
+    Statement{.key = "num_heads", .what = kT5Relative, .dimension = 1},
+    Statement{
+        .key = "d_kv",
+        .what = "encoder.block.{}.layer.0.SelfAttention.q",
+        .over = kT5Relative,
+        .over_dimension = 1},
+    Statement{.key = "relative_attention_num_buckets", .what = kT5Relative},
+    Statement{.key = "relative_attention_max_distance", .says = Says::count},
+    Statement{.key = "feed_forward_proj", .says = Says::word, .what = kActivations},
+    Statement{.key = "layer_norm_epsilon", .says = Says::number},
+};
+// The half that writes text.
+constexpr std::array<std::string_view, 2> kT5Ignored = {"decoder.*", "lm_head.weight"};
 
 }  // namespace
 
@@ -138,14 +176,16 @@ constexpr Component kClip = {
     .name = "text_encoder",
     .blocks = kClipBlocks,
     .respellings = kClipSpellings,
-    .depths = kClipDepths,
+    .ignored = kClipIgnored,
+    .config = kClipConfig,
 };
 
 constexpr Component kT5 = {
     .name = "text_encoder_2",
     .blocks = kT5Blocks,
     .twins = kT5Twins,
-    .depths = kT5Depths,
+    .ignored = kT5Ignored,
+    .config = kT5Config,
 };
 
 }  // namespace mflux::models::flux

@@ -176,9 +176,31 @@ constexpr std::array kPrefixes = {
 };
 // What ComfyUI's all-in-one files hold besides.
 constexpr std::array<std::string_view, 2> kIgnored = {"text_encoders.*", "vae.*"};
-constexpr std::array kDepths = {
-    Depth{"num_layers", "transformer_blocks.{}"},
-    Depth{"num_single_layers", "single_transformer_blocks.{}"},
+constexpr std::array kConfig = {
+    Statement{.key = "num_layers", .says = Says::depth, .what = "transformer_blocks.{}"},
+    Statement{
+        .key = "num_single_layers", .says = Says::depth, .what = "single_transformer_blocks.{}"},
+    Statement{.key = "attention_head_dim", .what = "transformer_blocks.{}.attn.norm_q"},
+    Statement{
+        .key = "num_attention_heads",
+        .what = "transformer_blocks.{}.attn.to_q",
+        .over = "transformer_blocks.{}.attn.norm_q"},
+    Statement{
+        .key = "axes_dims_rope",
+        .says = Says::even_parts,
+        .what = "transformer_blocks.{}.attn.norm_q"},
+    Statement{.key = "in_channels", .what = "x_embedder", .dimension = 1},
+    Statement{.key = "out_channels", .what = "proj_out", .may_be_null = true},
+    Statement{.key = "patch_size", .says = Says::constant, .per = 1},
+    Statement{.key = "joint_attention_dim", .what = "context_embedder", .dimension = 1},
+    Statement{
+        .key = "pooled_projection_dim",
+        .what = "time_text_embed.text_embedder.linear_1",
+        .dimension = 1},
+    Statement{
+        .key = "guidance_embeds",
+        .says = Says::flag,
+        .what = "time_text_embed.guidance_embedder.linear_1"},
 };
 
 }  // namespace
@@ -192,7 +214,7 @@ constexpr Component kTransformer = {
     .aliases = kAliases,
     .respellings = kPrefixes,
     .ignored = kIgnored,
-    .depths = kDepths,
+    .config = kConfig,
 };
 
 }  // namespace mflux::models::flux

@@ -37,18 +37,53 @@ constexpr std::array kBlocks = {
     Block{.name = "encoder", .layers = kEnds},
     Block{.name = "decoder", .layers = kEnds},
     Block{.name = "encoder.down_blocks.{}.resnets.{}", .layers = kResnet},
-    Block{.name = "encoder.down_blocks.{}.downsamplers.0", .layers = kResample, .optional = true},
+    Block{
+        .name = "encoder.down_blocks.{}.downsamplers.0",
+        .layers = kResample,
+        .optional = true,
+        .between = "encoder.down_blocks.{}.resnets.{}"},
     Block{.name = "encoder.mid_block.resnets.{}", .layers = kResnet},
     Block{.name = "encoder.mid_block.attentions.0", .layers = kAttention},
     Block{.name = "decoder.up_blocks.{}.resnets.{}", .layers = kResnet},
-    Block{.name = "decoder.up_blocks.{}.upsamplers.0", .layers = kResample, .optional = true},
+    Block{
+        .name = "decoder.up_blocks.{}.upsamplers.0",
+        .layers = kResample,
+        .optional = true,
+        .between = "decoder.up_blocks.{}.resnets.{}"},
     Block{.name = "decoder.mid_block.resnets.{}", .layers = kResnet},
     Block{.name = "decoder.mid_block.attentions.0", .layers = kAttention},
     Block{.name = "", .layers = kQuantConv, .optional = true},
 };
 
+constexpr std::array kConfig = {
+    Statement{.key = "in_channels", .what = "encoder.conv_in", .dimension = 1},
+    Statement{.key = "out_channels", .what = "decoder.conv_out"},
+    Statement{.key = "latent_channels", .what = "encoder.conv_out", .per = 2},
+    Statement{.key = "latent_channels", .what = "decoder.conv_in", .dimension = 1},
+    Statement{
+        .key = "block_out_channels",
+        .says = Says::widths,
+        .what = "encoder.down_blocks.{}.resnets.{}.conv1"},
+    Statement{
+        .key = "block_out_channels",
+        .says = Says::reversed,
+        .what = "decoder.up_blocks.{}.resnets.{}.conv1"},
+    Statement{
+        .key = "layers_per_block",
+        .says = Says::inner,
+        .what = "encoder.down_blocks.{}.resnets.{}"},
+    Statement{
+        .key = "norm_num_groups",
+        .says = Says::divisor,
+        .what = "encoder.down_blocks.{}.resnets.{}.norm1"},
+    Statement{.key = "scaling_factor", .says = Says::number},
+    Statement{.key = "shift_factor", .says = Says::number, .may_be_null = true},
+    Statement{.key = "use_quant_conv", .says = Says::flag, .what = "quant_conv"},
+    Statement{.key = "use_post_quant_conv", .says = Says::flag, .what = "post_quant_conv"},
+};
+
 }  // namespace
 
-constexpr Component kVae = {.name = "vae", .blocks = kBlocks};
+constexpr Component kVae = {.name = "vae", .blocks = kBlocks, .config = kConfig};
 
 }  // namespace mflux::models::flux

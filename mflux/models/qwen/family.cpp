@@ -14,6 +14,16 @@ constexpr std::array<const Component*, 3> kEditComponents = {
 constexpr std::array<std::string_view, 2> kCopied = {"tokenizer", "scheduler"};
 constexpr std::array<std::string_view, 3> kEditCopied = {"tokenizer", "processor", "scheduler"};
 
+constexpr std::array kAgreements = {
+    Agreement{{"text_encoder", "model.embed_tokens", 1}, {"transformer", "txt_in", 1}},
+};
+constexpr std::array kKnownWidths = {
+    KnownWidth{{"transformer", "img_in", 1}, {64}},
+    KnownWidth{{"transformer", "proj_out", 0}, {64}},
+    KnownWidth{{"vae", "post_quant_conv", 0}, {16}},
+    KnownWidth{{"vae", "decoder.conv_out", 0}, {3}},
+};
+
 }  // namespace
 
 constexpr Family kFamily = {
@@ -22,6 +32,9 @@ constexpr Family kFamily = {
     .title = "Qwen-Image",
     .components = kComponents,
     .copied = kCopied,
+    .tokenizers = std::span(kCopied).first(1),
+    .agreements = kAgreements,
+    .known_widths = kKnownWidths,
 };
 
 constexpr Family kEditFamily = {
@@ -30,8 +43,11 @@ constexpr Family kEditFamily = {
     .title = "Qwen-Image-Edit",
     .components = kEditComponents,
     .copied = kEditCopied,
+    .tokenizers = std::span(kEditCopied).first(1),
     .pipeline = "QwenImageEdit",
     .evidence = "visual",
+    .agreements = kAgreements,
+    .known_widths = kKnownWidths,
 };
 
 }  // namespace mflux::models::qwen

@@ -89,7 +89,45 @@ constexpr std::array kFrequencies = {
         .section = "vision_config",
         .divisor = 2},  // half for rows, half for columns of the picture
 };
-constexpr std::array kDepths = {Depth{"num_hidden_layers", "model.layers.{}"}};
+constexpr std::string_view kQuery = "model.layers.{}.self_attn.q_proj";
+constexpr std::string_view kPatch = "visual.patch_embed.proj";
+constexpr Statement sections(std::string_view key) {  // of half a head's width
+  return {.key = key, .says = Says::parts, .what = kQuery, .per = 2, .by = "num_attention_heads"};
+}
+constexpr std::array kConfig = {
+    Statement{.key = "num_hidden_layers", .says = Says::depth, .what = "model.layers.{}"},
+    Statement{.key = "hidden_size", .what = "model.embed_tokens", .dimension = 1},
+    Statement{.key = "vocab_size", .what = "model.embed_tokens"},
+    Statement{.key = "intermediate_size", .what = "model.layers.{}.mlp.gate_proj"},
+    Statement{.key = "num_attention_heads", .says = Says::divisor, .what = kQuery},
+    Statement{.key = "head_dim", .what = kQuery, .by = "num_attention_heads", .may_be_null = true},
+    Statement{
+        .key = "num_key_value_heads",
+        .what = "model.layers.{}.self_attn.k_proj",
+        .over = kQuery,
+        .times = "num_attention_heads"},
+    sections("rope_scaling/mrope_section"),
+    sections("rope_parameters/mrope_section"),
+    Statement{.key = "rope_theta", .says = Says::number},
+    Statement{.key = "rope_parameters/rope_theta", .says = Says::number},
+    Statement{.key = "rms_norm_eps", .says = Says::number},
+    Statement{.key = "vision_config/depth", .says = Says::depth, .what = "visual.blocks.{}"},
+    Statement{.key = "vision_config/hidden_size", .what = kPatch},
+    Statement{.key = "vision_config/intermediate_size", .what = "visual.blocks.{}.mlp.gate_proj"},
+    Statement{.key = "vision_config/out_hidden_size", .what = "visual.merger.mlp.2"},
+    Statement{.key = "vision_config/num_heads", .says = Says::divisor, .what = kPatch},
+    Statement{.key = "vision_config/in_channels", .what = kPatch, .dimension = 1},
+    Statement{.key = "vision_config/in_chans", .what = kPatch, .dimension = 1},
+    Statement{.key = "vision_config/temporal_patch_size", .what = kPatch, .dimension = 2},
+    Statement{.key = "vision_config/patch_size", .what = kPatch, .dimension = 3},
+    Statement{
+        .key = "vision_config/spatial_merge_size",
+        .says = Says::square,
+        .what = "visual.merger.mlp.0",
+        .over = kPatch},
+    Statement{.key = "vision_config/window_size", .says = Says::count},
+    Statement{.key = "vision_config/fullatt_block_indexes", .says = Says::indices},
+};
 
 }  // namespace
 
@@ -98,7 +136,7 @@ constexpr Component kTextEncoder = {
     .blocks = kBlocks,
     .respellings = kSpellings,
     .ignored = kIgnored,
-    .depths = kDepths,
+    .config = kConfig,
     .frequencies = std::span(kFrequencies).first(2),  // without the vision tower
     .quantized = false,
 };
@@ -107,7 +145,7 @@ constexpr Component kEditTextEncoder = {
     .blocks = kEditBlocks,
     .respellings = kSpellings,
     .ignored = kIgnored,
-    .depths = kDepths,
+    .config = kConfig,
     .frequencies = kFrequencies,
     .quantized = false,
 };

@@ -64,7 +64,24 @@ constexpr std::array kPrefixes = {
 };
 // What ComfyUI's all-in-one files hold besides.
 constexpr std::array<std::string_view, 2> kIgnored = {"text_encoders.*", "vae.*"};
-constexpr std::array kDepths = {Depth{"num_layers", "transformer_blocks.{}"}};
+constexpr std::array kConfig = {
+    Statement{.key = "num_layers", .says = Says::depth, .what = "transformer_blocks.{}"},
+    Statement{.key = "attention_head_dim", .what = "transformer_blocks.{}.attn.norm_q"},
+    Statement{
+        .key = "num_attention_heads",
+        .what = "transformer_blocks.{}.attn.to_q",
+        .over = "transformer_blocks.{}.attn.norm_q"},
+    Statement{
+        .key = "axes_dims_rope",
+        .says = Says::even_parts,
+        .what = "transformer_blocks.{}.attn.norm_q"},
+    Statement{.key = "in_channels", .what = "img_in", .dimension = 1},
+    Statement{.key = "out_channels", .what = "proj_out", .per = 4, .may_be_null = true},
+    Statement{.key = "patch_size", .says = Says::constant, .per = 2},
+    Statement{.key = "joint_attention_dim", .what = "txt_in", .dimension = 1},
+    Statement{.key = "guidance_embeds", .says = Says::flag},  // no Qwen-Image has an embedder
+    Statement{.key = "zero_cond_t", .says = Says::boolean},
+};
 // Errors of the modulation add up over the steps: mflux keeps it at 8 bits in 4-bit models.
 constexpr std::array kExceptions = {BitsException{"transformer_blocks.{}.img_mod.1", 4, 8}};
 
@@ -78,7 +95,7 @@ constexpr Component kTransformer = {
     .aliases = kAliases,
     .respellings = kPrefixes,
     .ignored = kIgnored,
-    .depths = kDepths,
+    .config = kConfig,
     .mflux_bf16 = false,
     .exceptions = kExceptions,
 };

@@ -90,7 +90,8 @@ constexpr std::array kBlocks = {
         .name = "decoder.up_blocks.{}.upsamplers.0",
         .layers = kResample,
         .optional = true,
-        .mflux = "decoder.up_block{}.upsamplers.0"},
+        .mflux = "decoder.up_block{}.upsamplers.0",
+        .between = "decoder.up_blocks.{}.resnets.{}"},
     Block{
         .name = "decoder.up_blocks.{}.upsamplers.0",
         .layers = kTimeConv,
@@ -98,11 +99,33 @@ constexpr std::array kBlocks = {
         .mflux = "decoder.up_block{}.upsamplers.0"},
 };
 
+constexpr std::array kConfig = {
+    Statement{.key = "base_dim", .what = "encoder.conv_in"},
+    Statement{.key = "input_channels", .what = "encoder.conv_in", .dimension = 1},
+    Statement{.key = "z_dim", .what = "post_quant_conv"},
+    Statement{.key = "z_dim", .what = "quant_conv", .per = 2},
+    Statement{.key = "z_dim", .what = "encoder.conv_out", .per = 2},
+    Statement{.key = "z_dim", .what = "decoder.conv_in", .dimension = 1},
+    Statement{
+        .key = "dim_mult",
+        .says = Says::reversed,
+        .what = "decoder.up_blocks.{}.resnets.{}.conv1",
+        .over = "encoder.conv_in"},
+    Statement{
+        .key = "num_res_blocks",
+        .says = Says::inner,
+        .what = "decoder.up_blocks.{}.resnets.{}",
+        .more = 1},
+    Statement{.key = "latents_mean", .says = Says::values, .what = "post_quant_conv"},
+    Statement{.key = "latents_std", .says = Says::values, .what = "post_quant_conv"},
+};
+
 }  // namespace
 
 constexpr Component kVae = {
     .name = "vae",
     .blocks = kBlocks,
+    .config = kConfig,
     .mflux_bf16 = false,
     .quantized = false,
 };
