@@ -28,7 +28,7 @@ std::vector<fs::path> input_paths(const Checkpoint& model, const lora::Loaded& l
     for (const auto& file : component.folder.files)
       paths.push_back(component.folder.path / file.name);
   }
-  for (const std::string& file : model.copied) paths.push_back(model.path / file);
+  for (const std::string& file : model.copied) paths.push_back(copied_source(model, file));
   for (const lora::Adapter& adapter : loras.adapters) paths.push_back(adapter.path);
   return paths;
 }
@@ -218,7 +218,7 @@ void Bake::record_inputs(const StreamResult& result) {
 
 void Bake::copy_files() {
   for (const std::string& relative : plan_.copied) {
-    const fs::path source = model_.path / relative;
+    const fs::path source = copied_source(model_, relative);
     const fs::path target = output_.prepare(relative);
     const std::string hash = copy_and_hash(source, target);
     const FileRecord record{.file = relative, .bytes = fs::file_size(target), .xxh3_128 = hash};
@@ -357,7 +357,7 @@ SaveReport Bake::finish() {
 
 uint64_t Bake::bytes_to_write() const {
   uint64_t bytes = kSpaceReserve;
-  for (const std::string& file : plan_.copied) bytes += fs::file_size(model_.path / file);
+  for (const std::string& file : plan_.copied) bytes += fs::file_size(copied_source(model_, file));
   for (size_t i = 0; i < plan_.shards.size(); ++i) {
     if (!finished(plan_.shards[i]) && shared_.count(i) == 0) bytes += plan_.shards[i].bytes;
   }

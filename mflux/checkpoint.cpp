@@ -6,6 +6,8 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/paths.h"
+#include "mflux/group_size.h"
+#include "mflux/safetensors/file_name.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -15,7 +17,8 @@ using safetensors::StoredTensor;
 using safetensors::TensorFolder;
 using safetensors::TensorInfo;
 
-// Mode and group size as the metadata tells them; Python mflux writes neither and means affine, 64.
+// Mode and group size as the metadata tells them. Python mflux writes neither: affine, and a group
+// size to be settled when the model is known.
 QuantFormat stored_format(
     const TensorFolder& folder, const StoredTensor& weight, const StoredTensor& scales) {
   const std::string file = (folder.path / folder.files[weight.file].name).string();
@@ -30,6 +33,11 @@ QuantFormat stored_format(
   }
   const Shape& packed = weight.info.spec.shape;
   const Shape& groups = scales.info.spec.shape;
+  const bool told = !folder.metadata("mflux_cpp_mode").empty() ||
+                    !folder.metadata("mflux_cpp_group_size").empty();
+  if (!told && packed.size() == 2 && groups.size() == 2 && packed[0] == groups[0]) {
+    if (const auto likely = likely_format(packed[1], groups[1])) return *likely;
+  }
   const auto columns =
       groups.empty() ? 0 : groups.back() * static_cast<uint64_t>(format.group_size);
   if (packed.size() != 2 || groups.size() != 2 || packed[0] != groups[0] || columns == 0 ||
@@ -155,23 +163,81 @@ bool saved_by_mflux(const TensorFolder& folder) {
          !folder.metadata("quantization_level").empty();
 }
 
+bool holds_tensors(const fs::path& folder) {
+  return std::any_of(
+      fs::directory_iterator(folder), fs::directory_iterator(), [](const auto& entry) {
+        return safetensors::parse_file_name(entry.path().filename().string()).has_value();
+      });
+}
+
 // Folders of a pipeline that may hold weights, known by what is in them.
 std::vector<std::string> folders_with_tensors(const fs::path& path) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    if (!it->is_directory()) continue;
-    for (const auto& file : fs::directory_iterator(it->path())) {
-      const std::string name = file.path().filename().string();
-      if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
-        names.push_back(it->path().filename().string());
-        break;
-      }
+    const std::string name = it->path().filename().string();
+    if (it->is_directory() && !safetensors::is_system_file(name) && holds_tensors(it->path())) {
+      names.push_back(name);
     }
   }
   if (error) fail("{}: cannot list the folder: {}", path.string(), error.message());
   std::sort(names.begin(), names.end());
   return names;
+}
+
+// The folder of the model that a component's folder belongs to, or else that folder itself.
+fs::path whole_of(const fs::path& folder) {
+  const fs::path above = fs::absolute(folder).lexically_normal().parent_path();
+  for (const char* sign : {"model_index.json", "vae", "text_encoder"}) {
+    if (fs::exists(above / sign)) return above;
+  }
+  return folder;
+}
+
+// An index, or one of several files that an index or their own names belong together: what they are
+// parts of is meant.
+void refuse_index(const fs::path& file) {
+  const auto name = safetensors::parse_file_name(file.filename().string());
+  if (!name || !name->index) return;
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  fail(
+      "{}: this is the index of a model's files, not the model. Give the folder instead: {}",
+      file.string(),
+      whole_of(folder).string());
+}
+
+void refuse_shard(const fs::path& file) {
+  const auto name = safetensors::parse_file_name(file.filename().string());
+  if (!name) return;
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  uint64_t shards = name->shards;
+  if (shards == 0) shards = safetensors::files_in_index(folder, file.filename().string());
+  if (shards < 2) return;
+  fail(
+      "{}: this is one shard of {}, not the model. Give the folder instead: {}",
+      file.string(),
+      shards,
+      whole_of(folder).string());
+}
+
+// Of a transformer's own folder.
+std::vector<std::string> bare_files(const Checkpoint& model) {
+  std::vector<std::string> files;
+  if (fs::exists(model.path / "config.json")) files.push_back("transformer/config.json");
+  return files;
+}
+
+[[noreturn]] void refuse_empty(const fs::path& path) {
+  if (fs::exists(path / "model_index.json")) {
+    fail(
+        "{}: model_index.json is there, but none of the folders that it names holds a "
+        ".safetensors file (an incomplete download?)",
+        path.string());
+  }
+  fail(
+      "{}: expected a model folder (transformer/, text_encoder/, vae/ with .safetensors files) "
+      "or one .safetensors file; found neither",
+      path.string());
 }
 
 // Whether something of that name is there; a link must lead somewhere.
@@ -231,16 +297,27 @@ uint64_t LogicalTensor::stored_row_bytes() const {
   return spec.row_elements() * dtype_bytes(spec.dtype);
 }
 
+fs::path copied_source(const Checkpoint& model, const std::string& file) {
+  return model.path / (model.bare ? fs::path(file).filename() : fs::path(file));
+}
+
 Component open_component(const fs::path& path, const std::string& name) {
+  const fs::path where = name.empty() ? path : path / name;
   Component component;
   component.name = name;
-  component.folder =
-      name.empty() ? safetensors::open_file(path) : safetensors::open_folder(path / name);
   component.source.name = name;
-  component.source.saved_by_mflux = saved_by_mflux(component.folder);
-  if (!name.empty() && fs::exists(path / name / "config.json")) {
-    component.source.config = read_text(path / name / "config.json");
+  if (name.empty() && !fs::is_directory(where)) {
+    component.folder = safetensors::open_file(where);
+    component.source.file = where.string();
+  } else {
+    component.folder = safetensors::open_folder(where);
+    const fs::path config = where / "config.json";
+    if (const auto target = safetensors::dangling_target(config)) {
+      fail("{}: a link to {}, which is not there", config.string(), *target);
+    }
+    if (fs::exists(config)) component.source.config = read_text(config);
   }
+  component.source.saved_by_mflux = saved_by_mflux(component.folder);
   add_logical_tensors(component);
   return component;
 }
@@ -250,19 +327,19 @@ Checkpoint open_tensors(const fs::path& path) {
   model.path = path;
   model.single_file = fs::is_regular_file(path);
   if (model.single_file) {
+    refuse_index(path);
     model.components.push_back(open_component(path, ""));
-  } else if (fs::is_directory(path)) {
-    const auto names = folders_with_tensors(path);
-    if (names.empty()) {
-      fail(
-          "{}: expected a model folder (transformer/, text_encoder/, vae/ with .safetensors files) "
-          "or one .safetensors file; found neither",
-          path.string());
-    }
-    for (const std::string& name : names) model.components.push_back(open_component(path, name));
-  } else {
-    fail("{}: no such file or folder", path.string());
+    return model;
   }
+  if (!fs::is_directory(path)) fail("{}: no such file or folder", path.string());
+  const auto names = folders_with_tensors(path);
+  for (const std::string& name : names) model.components.push_back(open_component(path, name));
+  if (!names.empty()) return model;
+  model.bare = holds_tensors(path) && fs::exists(path / "config.json");
+  if (!model.bare) refuse_empty(path);
+  Component transformer = open_component(path, "");
+  transformer.name = transformer.source.name = "transformer";
+  model.components.push_back(std::move(transformer));
   return model;
 }
 
@@ -277,7 +354,9 @@ void identify(Checkpoint& model, const std::optional<std::string>& base_model) {
   try {
     identified = models::identify(sources, asked);
   } catch (const Error& error) {
-    fail(error.kind(), "{}: {}", model.path.string(), error.what());
+    const std::string path = model.path.string();
+    if (std::string_view(error.what()).starts_with(path)) throw;
+    fail(error.kind(), "{}: {}", path, error.what());
   }
   model.family = identified.family;
   model.naming = identified.naming;
@@ -286,12 +365,14 @@ void identify(Checkpoint& model, const std::optional<std::string>& base_model) {
     model.components.front().source.name = "transformer";
   }
   sort_components(model);
+  settle_group_sizes(model);
 }
 
 Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string>& base_model) {
+  if (fs::is_regular_file(path)) refuse_shard(path);
   Checkpoint model = open_tensors(path);
   identify(model, base_model);
-  if (!model.single_file) model.copied = copied_files(model);
+  if (!model.single_file) model.copied = model.bare ? bare_files(model) : copied_files(model);
   return model;
 }
 

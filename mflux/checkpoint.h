@@ -42,13 +42,18 @@ struct Component {
 struct Checkpoint {
   std::filesystem::path path;
   bool single_file = false;
+  bool bare = false;  // a transformer's own folder: its files lie in `path` itself
   const models::Family* family = nullptr;
   models::Naming naming = models::Naming::diffusers;
   std::vector<Component> components;  // in the family's order
   std::vector<std::string> copied;    // small files that go along, relative to path, sorted
 };
 
-// `path`: a diffusers folder, a folder saved by mflux, or one .safetensors file. `base_model`:
+// Where one of the `copied` files lies; in the output it has the name that it has in `copied`.
+std::filesystem::path copied_source(const Checkpoint& model, const std::string& file);
+
+// `path`: a diffusers folder, a folder saved by mflux, the folder of a transformer alone, or one
+// .safetensors file that is no shard. `base_model`:
 // --base-model, for files that cannot tell. Throws Error: nothing there, an unknown or unexpected
 // family, a malformed file.
 Checkpoint open_checkpoint(
@@ -56,7 +61,8 @@ Checkpoint open_checkpoint(
 
 // The parts of open_checkpoint(), for who wants to look at what is no model of ours.
 //
-// One component: folder `name` of the folder `path`, or the file `path` itself if `name` is empty.
+// One component: folder `name` of the folder `path`, or `path` itself, folder or file, if `name` is
+// empty.
 Component open_component(const std::filesystem::path& path, const std::string& name);
 // Every component there is; the family is not known yet (null) and nothing is copied.
 Checkpoint open_tensors(const std::filesystem::path& path);

@@ -11,6 +11,7 @@
 #include "mflux/base/file.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/contents.h"
+#include "mflux/safetensors/file_name.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -25,7 +26,8 @@ fs::path resolve(const std::string& name) {
 std::vector<fs::path> safetensors_in(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+    const auto name = safetensors::parse_file_name(entry.path().filename().string());
+    if (name && !name->index) files.push_back(entry.path());
   }
   return files;
 }
@@ -51,10 +53,21 @@ bool is_component_folder(const fs::path& path) {
       });
 }
 
+bool is_component_name(const std::string& name) {
+  for (const char* family : {"flux", "qwen"}) {
+    const auto names = models::weight_components(*models::find_family(family));
+    if (std::ranges::find(names, name) != names.end()) return true;
+  }
+  return false;
+}
+
 // A component's folder by itself is looked at as a model that has nothing else.
 Checkpoint open_any(const fs::path& path) {
   if (!is_component_folder(path)) return open_tensors(path);
   const fs::path folder = fs::canonical(path);
+  if (!is_component_name(folder.filename().string()) && fs::exists(folder / "config.json")) {
+    return open_tensors(path);  // a transformer's own repository
+  }
   Checkpoint model;
   model.path = folder.parent_path();
   model.components.push_back(open_component(folder.parent_path(), folder.filename().string()));

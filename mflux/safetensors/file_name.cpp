@@ -21,15 +21,13 @@ bool is_digit(char c) {
 
 // "fp16", "bf16", "non_ema": a letter first, so that "part.2" is no variant.
 bool is_variant(std::string_view text) {
-  return !text.empty() && is_letter(text.front()) && std::ranges::all_of(text, [](char c) {
-    return is_letter(c) || is_digit(c) || c == '_';
-  });
+  return !text.empty() && is_letter(text.front()) &&
+         std::ranges::all_of(text, [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });
 }
 
 std::optional<uint64_t> number(std::string_view digits) {
   uint64_t value = 0;
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   return value;
 }
@@ -57,10 +55,6 @@ void take_variant(std::string_view& text, FileName& name) {
 }
 
 }  // namespace
-
-bool is_system_file(std::string_view name) {
-  return name == ".DS_Store" || name.starts_with("._");
-}
 
 std::optional<FileName> parse_file_name(std::string_view name) {
   if (name.starts_with('.')) return std::nullopt;

@@ -29,9 +29,6 @@ struct FileName {
 // beside a file of that name ("._model.safetensors").
 std::optional<FileName> parse_file_name(std::string_view name);
 
-// Files that a system leaves in any folder: "._x" and ".DS_Store" of a Mac.
-bool is_system_file(std::string_view name);
-
 // What a link points to that leads nowhere; none if `path` is no such link.
 std::optional<std::string> dangling_target(const std::filesystem::path& path);
 

@@ -94,8 +94,10 @@ void check_series(const fs::path& folder, const std::vector<std::string>& names)
         missing);
   }
   for (const std::string& name : names_ending_in(folder, ".safetensors.incomplete")) {
-    fail("{}: {} is an unfinished download, and no index says what belongs here",
-        folder.string(), name);
+    fail(
+        "{}: {} is an unfinished download, and no index says what belongs here",
+        folder.string(),
+        name);
   }
 }
 
@@ -265,7 +267,7 @@ TensorFolder open_folder(const fs::path& path) {
     std::sort(names.begin(), names.end(), natural_less);
   } else {
     names = listed.files;
-    check_series(path, names);
+    if (!names.empty()) check_series(path, names);
   }
   if (names.empty()) fail_empty(path);
   for (const std::string& name : names) {
@@ -295,6 +297,17 @@ TensorFolder open_file(const fs::path& path) {
   folder.files.push_back(open_one(path));
   add_tensors(folder);
   return folder;
+}
+
+uint64_t files_in_index(const fs::path& path, const std::string& file) {
+  for (const std::string& name : names_ending_in(path, ".json")) {
+    const std::optional<FileName> parsed = parse_file_name(name);
+    if (!parsed || !parsed->index) continue;
+    std::set<std::string> files;
+    for (const auto& [tensor, shard] : read_index(path / name)) files.insert(shard);
+    if (files.contains(file)) return files.size();
+  }
+  return 0;
 }
 
 std::optional<uint64_t> index_total_size(const fs::path& index) {

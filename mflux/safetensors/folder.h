@@ -50,6 +50,9 @@ TensorFolder open_file(const std::filesystem::path& file);  // one file as a set
 // metadata.total_size of an index; none if it does not tell.
 std::optional<uint64_t> index_total_size(const std::filesystem::path& index);
 
+// How many files the folder's index names, if `file` is one of them; else 0.
+uint64_t files_in_index(const std::filesystem::path& folder, const std::string& file);
+
 // "2" before "10": compares runs of digits by value.
 bool natural_less(std::string_view a, std::string_view b);
 

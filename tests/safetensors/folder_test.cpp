@@ -112,14 +112,15 @@ TEST_CASE("a variant beside the main files is never read") {
       {"m-00001-of-00002.safetensors", "", "m.fp16.safetensors", ""},
       {"m-00001-of-00002.safetensors", "m.safetensors.index.json", "m.fp16.safetensors", ""},
   };
-  const auto add = [](const TempDir& folder, const std::string& name, const std::string& index, float x) {
-    if (contains(name, "-of-")) {
-      add_shards(folder, name, x);
-    } else {
-      add_file(folder, name, "a", x);
-    }
-    if (!index.empty()) add_index(folder, index, name);
-  };
+  const auto add =
+      [](const TempDir& folder, const std::string& name, const std::string& index, float x) {
+        if (contains(name, "-of-")) {
+          add_shards(folder, name, x);
+        } else {
+          add_file(folder, name, "a", x);
+        }
+        if (!index.empty()) add_index(folder, index, name);
+      };
   for (const Case& c : table) {
     CAPTURE(c.main);
     CAPTURE(c.variant);
