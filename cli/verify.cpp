@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -21,6 +22,14 @@ struct VerifyArguments {
   LoraArguments loras = {};
   ConsoleOptions console = {};
 };
+
+std::string verdict(const VerifyReport& report) {
+  if (!report.passed()) return "Not verified: see the lines marked FAILED.";
+  if (report.absent.empty()) return "Verified.";
+  return fmt::format(
+      "Verified as a part of a model: mflux generate cannot use it without {}.",
+      fmt::join(report.absent, ", "));
+}
 
 int run(const VerifyArguments& arguments) {
   VerifyOptions options{.folder = arguments.folder, .loras = settle_loras(arguments.loras)};
@@ -44,10 +53,11 @@ int run(const VerifyArguments& arguments) {
     }
   }
   if (console.json()) {
-    const nlohmann::ordered_json json = {{"event", "verified"}, {"passed", report.passed()}};
+    const nlohmann::ordered_json json = {
+        {"event", "verified"}, {"passed", report.passed()}, {"absent", report.absent}};
     console.result(json.dump());
   } else {
-    console.result(report.passed() ? "Verified." : "Not verified: see the lines marked FAILED.");
+    console.result(verdict(report));
   }
   return report.passed() ? ExitStatus::done : ExitStatus::difference;
 }

@@ -5,8 +5,11 @@
 #include <map>
 #include <set>
 
+#include <fmt/ranges.h>
+
 #include "mflux/base/error.h"
 #include "mflux/case_blind.h"
+#include "mflux/completeness.h"
 #include "mflux/shard_layout.h"
 #include "mflux/tile.h"
 #include "mflux/whole.h"
@@ -74,6 +77,7 @@ class Planner {
   }
 
   Plan make() {
+    absent_ = check_complete(model_);
     settle_loras();
     for (size_t i = 0; i < model_.components.size(); ++i) add_component(i);
     for (PlannedTensor& tensor : plan_.tensors) attach_deltas(tensor);
@@ -129,12 +133,23 @@ class Planner {
         return models::map_component(
             *model_.family, component.source, model_.naming, output_naming(plan_.options.layout));
       } catch (const Error& error) {
-        fail(error.kind(), "{}: {}", (component.folder.path).string(), error.what());
+        if (model_.single_file) throw;  // it names the file
+        fail(error.kind(), "{}: {}", component.folder.path.string(), error.what());
       }
     }();
     for (const MappedTensor& tensor : mapped.tensors) {
       plan_.tensors.push_back({.component = index, .mapped = tensor});
     }
+    note_left_out(component.name, mapped.foreign);
+  }
+
+  void note_left_out(const std::string& component, const std::vector<std::string>& names) {
+    if (names.empty() || model_.naming == Naming::mflux) return;
+    plan_.notes.push_back(fmt::format(
+        "{}: {} tensor(s) that no picture needs are left out, such as '{}'",
+        component,
+        names.size(),
+        names.front()));
   }
 
   void attach_deltas(PlannedTensor& tensor) {
@@ -222,11 +237,13 @@ class Planner {
           "Python mflux cannot load {} folders; mflux.cpp can",
           quant_mode_name(plan_.format->mode)));
     }
-    if (model_.single_file && plan_.options.layout != Layout::comfyui) {
+    if (!absent_.empty() && plan_.options.layout != Layout::comfyui) {
       plan_.notes.push_back(
-          "The source is one file: the output holds the transformer alone, without text encoders, "
-          "VAE "
-          "and tokenizers");
+          model_.single_file
+              ? "The source is one file: the output holds the transformer alone, without text "
+                "encoders, VAE and tokenizers"
+              : fmt::format(
+                    "The source has no {}, and neither has the output", fmt::join(absent_, ", ")));
     }
   }
 
@@ -252,6 +269,7 @@ class Planner {
   lora::Loaded& loras_;
   const BitsByTensor& bits_;
   Plan plan_;
+  std::vector<std::string> absent_ = {};
   bool full_precision_ = false;
   bool requantized_ = false;
   bool dequantized_ = false;

@@ -12,8 +12,10 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
+#include "mflux/completeness.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
+#include "mflux/safetensors/file_name.h"
 #include "mflux/whole.h"
 
 namespace mflux {
@@ -80,6 +82,7 @@ class Verifier {
           "{}: holds neither a receipt (bake.json) nor a component with safetensors",
           folder_.string());
     }
+    check("model", [&] { return check_model(); });
     if (receipt_) check_outputs();
     if (options_.base) {
       if (!receipt_) fail("{}: without bake.json the bake cannot be repeated", folder_.string());
@@ -127,8 +130,9 @@ class Verifier {
     for (const auto& entry : fs::directory_iterator(folder_)) {
       if (!entry.is_directory() || entry.path().filename().string().starts_with('.')) continue;
       for (const auto& file : fs::directory_iterator(entry.path())) {
-        if (file.path().extension() == ".safetensors")
+        if (safetensors::parse_file_name(file.path().filename().string())) {
           names.insert(entry.path().filename().string());
+        }
       }
     }
     if (receipt_) {
@@ -164,6 +168,31 @@ class Verifier {
       if (!left.empty()) fail("{}: holds {}", (folder_ / name).string(), listed(left));
       return "none";
     });
+  }
+
+  // Where the whole model is: --layout comfyui writes one file.
+  fs::path model_path() const {
+    if (!receipt_ || !components().empty()) return folder_;
+    for (const FileRecord& record : receipt_->outputs) {
+      const fs::path file(record.file);
+      if (file.extension() == ".safetensors" && !file.has_parent_path()) return folder_ / file;
+    }
+    return folder_;
+  }
+
+  // That generate() can use it, or what it is if it was never meant to.
+  std::string check_model() {
+    const std::optional<std::string> base_model =
+        receipt_ ? receipt_->options.base_model : std::nullopt;
+    const Checkpoint model = open_checkpoint(model_path(), base_model);
+    report_.absent = check_complete(model);
+    check_usable(model, report_.absent);
+    const std::string_view title = models::family_title(*model.family);
+    if (report_.absent.empty()) return fmt::format("a whole {}", title);
+    return fmt::format(
+        "{}, without {}: for a picture these are needed too",
+        title,
+        fmt::join(report_.absent, ", "));
   }
 
   static std::string check_total_size(const TensorFolder& folder) {

@@ -27,6 +27,9 @@ struct Check {
 
 struct VerifyReport {
   std::vector<Check> checks = {};
+  // What a picture needs and this folder was never meant to hold, such as the text encoders of a
+  // transformer alone.
+  std::vector<std::string> absent = {};
   bool passed() const;
 };
 

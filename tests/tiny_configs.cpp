@@ -88,10 +88,6 @@ constexpr std::array kFlux = {
   "use_dynamic_shifting": true
 }
 )"},
-    Template{"tokenizer/tokenizer_config.json", "{\"tokenizer_class\": \"CLIPTokenizer\"}\n"},
-    Template{"tokenizer/vocab.json", "{\"<|startoftext|>\": 510, \"<|endoftext|>\": 511}\n"},
-    Template{"tokenizer/merges.txt", "#version: 0.2\n"},
-    Template{"tokenizer_2/tokenizer_config.json", "{\"tokenizer_class\": \"T5Tokenizer\"}\n"},
 };
 
 constexpr std::array kQwen = {
@@ -160,9 +156,6 @@ constexpr std::array kQwen = {
   "use_dynamic_shifting": true
 }
 )"},
-    Template{"tokenizer/tokenizer_config.json", "{\"tokenizer_class\": \"Qwen2Tokenizer\"}\n"},
-    Template{"tokenizer/vocab.json", "{\"<|endoftext|>\": 511}\n"},
-    Template{"tokenizer/merges.txt", "#version: 0.2\n"},
 };
 
 std::string filled(std::string_view text, const TinyConfigSize& size) {

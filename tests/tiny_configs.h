@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The JSON files of a tiny model: what diffusers and transformers need to open it, and stand-ins
-// for what a save only copies (tokenizers, scheduler).
+// The JSON files of a tiny model: what diffusers and transformers need to open it.
 #pragma once
 
 #include <cstdint>

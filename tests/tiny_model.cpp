@@ -265,6 +265,11 @@ void add_flux_kohya(LoraWriter& lora, const TinySize& size) {
   }
 }
 
+void copy_tokenizer(const char* kind, const fs::path& folder) {
+  const fs::path data = fs::path(MFLUX_TEST_DATA) / "tokenizer" / kind;
+  fs::copy(data, folder, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+}
+
 }  // namespace
 
 void write_tiny_model(const fs::path& folder, TinyFamily family, const TinySize& size) {
@@ -276,6 +281,9 @@ void write_tiny_model(const fs::path& folder, TinyFamily family, const TinySize&
       .heads = size.hidden / 64, .blocks = static_cast<uint64_t>(size.blocks), .text = kText};
   for (const ConfigFile& file : tiny_configs(family, sizes))
     write_text(folder / file.name, file.text);
+  const bool flux = family == TinyFamily::flux;
+  copy_tokenizer(flux ? "clip" : "qwen", folder / "tokenizer");
+  if (flux) copy_tokenizer("t5", folder / "tokenizer_2");
 }
 
 void write_tiny_lora(

@@ -26,8 +26,8 @@ enum class TinyLora : uint8_t {
   misfit,  // peft, but one matrix is too wide and one layer does not exist
 };
 
-// Tensors in BF16 and all configurations; of tokenizers and scheduler only what a save copies:
-// stand-in files.
+// Tensors in BF16, all configurations, and the tokenizers of tests/data, which know more tokens
+// than the text encoders.
 void write_tiny_model(
     const std::filesystem::path& folder, TinyFamily family, const TinySize& size = {});
 
