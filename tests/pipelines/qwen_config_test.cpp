@@ -65,23 +65,29 @@ TEST_CASE("a config.json that does not fit its weights is refused") {
     const char* message;
   };
   const std::array<Bad, 6> table = {{
-      {"vae", "[]", "vae/config.json: is no JSON object"},
+      {"vae", "[]", "vae/config.json is not a JSON object"},
       {"text_encoder",
        R"({"num_attention_heads": 2, "rope_scaling": {"mrope_section": [8, 12, 13]}})",
-       "text_encoder/config.json: mrope_section is 8, 12, 13, expected a sum of 32"},
+       "text_encoder/config.json: rope_scaling/mrope_section is [8,12,13], expected three numbers "
+       "whose sum is 32: 'model.layers.0.self_attn.q_proj.weight' has shape (128, 128)"},
       {"text_encoder",
        R"({"num_attention_heads": 1})",
        "text_encoder: 'self_attn.k_proj' has 64 rows, which is no multiple of the head's width "
        "128"},
       {"transformer",
        R"({"axes_dims_rope": [8, 28, 30]})",
-       "transformer/config.json: axes_dims_rope is 8, 28, 30, expected a sum of 64"},
+       "transformer/config.json: axes_dims_rope is [8,28,30], expected three even numbers whose "
+       "sum "
+       "is 64: 'transformer_blocks.0.attn.norm_q.weight' has shape (64)"},
       {"transformer",
        R"({"axes_dims_rope": [8, 29, 27]})",
-       "transformer/config.json: axes_dims_rope has an odd part"},
+       "transformer/config.json: axes_dims_rope is [8,29,27], expected three even numbers whose "
+       "sum "
+       "is 64: 'transformer_blocks.0.attn.norm_q.weight' has shape (64)"},
       {"vae",
        R"({"latents_mean": [1, 2]})",
-       "vae/config.json: latents_mean has 2 values, expected one for each of 16 channels"},
+       "vae/config.json: latents_mean is [1,2], expected a list of 16 numbers: "
+       "'post_quant_conv.weight' has shape (16, 16, 1, 1, 1)"},
   }};
   for (const Bad& bad : table) {
     const testing::TempDir folder;
@@ -90,8 +96,8 @@ TEST_CASE("a config.json that does not fit its weights is refused") {
     for (Component& component : model.components) {
       if (component.name == bad.component) component.source.config = bad.text;
     }
-    const nn::Weights weights = nn::load_weights(model, bad.component, {});
     const auto read = [&] {
+      const nn::Weights weights = nn::load_weights(model, bad.component, {});
       const std::string name = bad.component;
       if (name == "text_encoder") qwen::text_config(model, weights);
       if (name == "transformer") qwen::transformer_config(weights);
@@ -132,6 +138,15 @@ TEST_CASE("the schedule is the scheduler's, or the published model's without one
 
   testing::write_file(file, "nonsense");
   CHECK_THROWS_AS(qwen::schedule_defaults(model), Error);
+  for (const char* bad :
+       {R"({"shift": "3"})",
+        R"({"shift": 0})",
+        R"({"max_shift": [1]})",
+        R"({"use_dynamic_shifting": 1})"}) {
+    testing::write_file(file, bad);
+    CHECK_THROWS_WITH_AS(
+        qwen::schedule_defaults(model), doctest::Contains("scheduler_config.json: "), Error);
+  }
 }
 
 TEST_CASE("all Edit models but the first name their pictures") {

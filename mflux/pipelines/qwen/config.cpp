@@ -71,38 +71,63 @@ json section(const json& config, std::string_view name) {
   return found != config.end() && found->is_object() ? *found : json();
 }
 
+// A value that is there; null says as little as none.
+const json* find(const json& object, std::string_view key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+[[noreturn]] void refuse(std::string_view key, const json& value, std::string_view expected) {
+  fail("{} is {}, expected {}", key, value.dump().substr(0, 60), expected);
+}
+
 // A positive whole number, or what is there without one.
 int number(const json& object, std::string_view key, int without) {
-  if (!object.is_object()) return without;
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_number_unsigned()) return without;
-  const auto value = found->get<uint64_t>();
-  return value == 0 || value > 1'000'000'000 ? without : static_cast<int>(value);
+  const json* value = find(object, key);
+  if (value == nullptr) return without;
+  constexpr int kMost = 1'000'000'000;
+  if (!value->is_number_unsigned() || *value == 0 || *value > kMost) {
+    refuse(key, *value, fmt::format("a number from 1 to {}", kMost));
+  }
+  return value->get<int>();
 }
 
 double real(const json& object, std::string_view key, double without) {
-  if (!object.is_object()) return without;
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : without;
+  const json* value = find(object, key);
+  if (value == nullptr) return without;
+  if (!value->is_number()) refuse(key, *value, "a number");
+  return value->get<double>();
 }
 
 bool flag(const json& object, std::string_view key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_boolean() && found->get<bool>();
+  const json* value = find(object, key);
+  if (value != nullptr && !value->is_boolean()) refuse(key, *value, "true or false");
+  return value != nullptr && value->get<bool>();
 }
 
-// All of a list, or none.
+// All of a list; none if there is none.
 template <typename Number>
 std::vector<Number> numbers(const json& object, std::string_view key) {
   std::vector<Number> values;
-  if (!object.is_object()) return values;
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_array()) return values;
-  for (const json& value : *found) {
-    if (!value.is_number()) return {};
-    values.push_back(value.get<Number>());
-  }
+  const json* list = find(object, key);
+  if (list == nullptr) return values;
+  const bool valid = list->is_array() && std::ranges::all_of(*list, [](const json& value) {
+                       return value.is_number();
+                     });
+  if (!valid) refuse(key, *list, "a list of numbers");
+  for (const json& value : *list) values.push_back(value.get<Number>());
   return values;
+}
+
+// What `read` returns; an Error of its names the file too.
+template <typename Read>
+auto in_file(const std::string& file, Read read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    fail("{}: {}", file, error.what());
+  }
 }
 
 // Of a computed tensor that Python's mflux saves and load_weights() leaves out.
@@ -159,6 +184,26 @@ std::array<int, 3> axes(
         sum);
   }
   return result;
+}
+
+// What the file leaves out has the scheduler's own default, not the published model's.
+void read_scheduler(const json& config, Defaults& result) {
+  const auto value = [&](std::string_view key, float without) {
+    return static_cast<float>(real(config, key, without));
+  };
+  result.base_tokens = value("base_image_seq_len", 256);
+  result.base_shift = value("base_shift", 0.5F);
+  result.max_tokens = value("max_image_seq_len", 4096);
+  result.max_shift = value("max_shift", 1.15F);
+  result.terminal.reset();
+  if (const float terminal = value("shift_terminal", 0); terminal > 0) result.terminal = terminal;
+  if (!flag(config, "use_dynamic_shifting")) {
+    // A constant shift is the exponential one at its logarithm.
+    const float shift = value("shift", 1);
+    if (!(shift > 0)) refuse("shift", config.at("shift"), "a number above 0");
+    result.base_shift = result.max_shift = std::log(shift);
+    result.shifts_schedule = result.base_shift != 0;
+  }
 }
 
 std::optional<std::string> text_of(const std::filesystem::path& file) {
@@ -281,8 +326,10 @@ PixelLimits pixel_limits(const Checkpoint& model) {
   const json config = parse(*text, file.string());
   // Newer files say it in `size`.
   const json size = section(config, "size");
-  result.least = number(config, "min_pixels", number(size, "shortest_edge", result.least));
-  result.most = number(config, "max_pixels", number(size, "longest_edge", result.most));
+  in_file(file.string(), [&] {
+    result.least = number(config, "min_pixels", number(size, "shortest_edge", result.least));
+    result.most = number(config, "max_pixels", number(size, "longest_edge", result.most));
+  });
   if (result.least > result.most) {
     fail("{}: at least {} pixels, but at most {}", file.string(), result.least, result.most);
   }
@@ -301,21 +348,7 @@ Defaults schedule_defaults(const Checkpoint& model) {
   const std::optional<std::string> text = text_of(file);
   if (!text) return result;
   const json config = parse(*text, file.string());
-  const auto value = [&](std::string_view key, float without) {
-    return static_cast<float>(real(config, key, without));
-  };
-  // What the file leaves out has the scheduler's own default, not the published model's.
-  result.base_tokens = value("base_image_seq_len", 256);
-  result.base_shift = value("base_shift", 0.5F);
-  result.max_tokens = value("max_image_seq_len", 4096);
-  result.max_shift = value("max_shift", 1.15F);
-  result.terminal.reset();
-  if (const float terminal = value("shift_terminal", 0); terminal > 0) result.terminal = terminal;
-  if (!flag(config, "use_dynamic_shifting")) {
-    // A constant shift is the exponential one at its logarithm.
-    result.base_shift = result.max_shift = std::log(value("shift", 1));
-    result.shifts_schedule = result.base_shift != 0;
-  }
+  in_file(file.string(), [&] { read_scheduler(config, result); });
   return result;
 }
 
