@@ -8,6 +8,7 @@
 #include "mflux/base/paths.h"
 #include "mflux/group_size.h"
 #include "mflux/safetensors/file_name.h"
+#include "mflux/safetensors/wrappers.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -149,7 +150,8 @@ void add_logical_tensors(Component& component) {
           {.name = info.name, .spec = info.spec, .file = stored.file, .offset = info.offset});
     }
   }
-  for (const LogicalTensor& tensor : component.tensors) {
+  for (LogicalTensor& tensor : component.tensors) {
+    tensor.name = safetensors::without_wrappers(tensor.name);
     component.source.tensors.push_back(
         {.name = tensor.name, .spec = tensor.spec, .packed = tensor.format.has_value()});
   }
