@@ -242,7 +242,7 @@ class Converter {
       const bool is_plain_part = part.parameter == Parameter::down ||
                                  part.parameter == Parameter::up ||
                                  part.parameter == Parameter::alpha;
-      if (is_plain_part ? style_.alpha_tensors : keeps(style_.dialect, ending_of(module, part))) {
+      if (is_plain_part ? style_.alpha_tensors : keeps(style_.dialect, ending_of(part))) {
         continue;
       }
       return refuse(module, fmt::format("it has no word for '{}'", parameter_name(part.parameter)));
@@ -262,10 +262,10 @@ class Converter {
     renamed_[written_module(style_, prefix, layer->alias)] = &module;
   }
 
-  std::string_view ending_of(const Module& module, const Part& part) const {
+  std::string_view ending_of(const Part& part) const {
     if (part.parameter == Parameter::down) return style_.down;
     if (part.parameter == Parameter::up) return style_.up;
-    return std::string_view(part.info->name).substr(module.name.size());
+    return part.ending;
   }
 
   // Headers of everything; the values are made again when they are written, a layer at a time.
@@ -291,7 +291,7 @@ class Converter {
     }
     for (const auto& [name, module] : renamed_) {
       for (const Part& part : module->parts) {
-        add_header(fmt::format("{}{}", name, ending_of(*module, part)), part.info->spec);
+        add_header(fmt::format("{}{}", name, ending_of(part)), part.info->spec);
       }
     }
     result_.layers = layers_.size() + renamed_.size();
@@ -360,7 +360,7 @@ class Converter {
     }
     for (const auto& [name, module] : renamed_) {
       for (const Part& part : module->parts) {
-        const std::string key = fmt::format("{}{}", name, ending_of(*module, part));
+        const std::string key = fmt::format("{}{}", name, ending_of(part));
         file.write(
             offsets.at(key), contents_.file.bytes().subspan(part.info->offset, part.info->bytes));
       }

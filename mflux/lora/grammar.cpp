@@ -10,38 +10,49 @@
 namespace mflux::lora {
 namespace {
 
+constexpr std::string_view kMlxDown = ".lora_a";
+constexpr std::string_view kMlxUp = ".lora_b";
+
 struct Ending {
   std::string_view word;
-  std::string_view
-      tail;  // after the word and, if `named`, a name without a dot: ".lora_A.default.weight"
+  std::string_view tail;  // after the word and, if `named`, an adapter's name: ".default.weight"
   bool named;
   Parameter parameter;
 };
 
 using enum Parameter;
 
-// Tried in this order.
+// Tried in this order. Without a tail a name comes last: "lora_B.bias" has none.
 constexpr std::array kEndings = {
     Ending{".lora_A", ".weight", true, down},
     Ending{".lora_B", ".weight", true, up},
-    Ending{".lora_A", "", false, down},
-    Ending{".lora_B", "", false, up},
     Ending{".lora_B", ".bias", true, up_bias},
-    Ending{".lora_up", ".bias", false, up_bias},
-    Ending{".lora_down", ".weight", false, down},
-    Ending{".lora_up", ".weight", false, up},
-    Ending{".lora_mid", ".weight", false, core},
-    Ending{".lora.down", ".weight", false, down},
-    Ending{".lora.up", ".weight", false, up},
-    Ending{"_lora.down", ".weight", false, down},
-    Ending{"_lora.up", ".weight", false, up},
-    Ending{".lora_linear_layer.down", ".weight", false, down},
-    Ending{".lora_linear_layer.up", ".weight", false, up},
+    Ending{".lora_a", ".weight", true, down},
+    Ending{".lora_b", ".weight", true, up},
+    Ending{".lora_down", ".weight", true, down},
+    Ending{".lora_up", ".weight", true, up},
+    Ending{".lora_up", ".bias", true, up_bias},
+    Ending{".lora_mid", ".weight", true, core},
+    Ending{".lora.down", ".weight", true, down},
+    Ending{".lora.up", ".weight", true, up},
+    Ending{"_lora.down", ".weight", true, down},
+    Ending{"_lora.up", ".weight", true, up},
+    Ending{".lora_linear_layer.down", ".weight", true, down},
+    Ending{".lora_linear_layer.up", ".weight", true, up},
     Ending{".lora_magnitude_vector", ".weight", true, magnitude},
     Ending{".lora_magnitude_vector", "", true, magnitude},
+    Ending{".lora_A", "", true, down},
+    Ending{".lora_B", "", true, up},
+    Ending{kMlxDown, "", true, down},
+    Ending{kMlxUp, "", true, up},
+    Ending{".lora_down", "", true, down},
+    Ending{".lora_up", "", true, up},
+    Ending{".lora_mid", "", true, core},
+    Ending{".m", "", false, magnitude},  // of mlx-lm
     Ending{".magnitude", "", false, magnitude},
     Ending{".dora_scale", "", false, magnitude},
-    Ending{".alpha", "", false, alpha},
+    Ending{".alpha", "", true, alpha},
+    Ending{".lora_alpha", "", true, alpha},
     Ending{".diff", "", false, diff},
     Ending{".diff_b", "", false, bias_diff},
     Ending{".w_norm", "", false, diff},
@@ -50,19 +61,19 @@ constexpr std::array kEndings = {
     Ending{".reshape_weight", "", false, shape},
     Ending{".rescale", "", false, rescale},
     Ending{".on_input", "", false, on_input},
-    Ending{".hada_w1_a", "", false, hada_w1_a},
-    Ending{".hada_w1_b", "", false, hada_w1_b},
-    Ending{".hada_w2_a", "", false, hada_w2_a},
-    Ending{".hada_w2_b", "", false, hada_w2_b},
-    Ending{".hada_t1", "", false, hada_t1},
-    Ending{".hada_t2", "", false, hada_t2},
-    Ending{".lokr_w1", "", false, lokr_w1},
-    Ending{".lokr_w1_a", "", false, lokr_w1_a},
-    Ending{".lokr_w1_b", "", false, lokr_w1_b},
-    Ending{".lokr_w2", "", false, lokr_w2},
-    Ending{".lokr_w2_a", "", false, lokr_w2_a},
-    Ending{".lokr_w2_b", "", false, lokr_w2_b},
-    Ending{".lokr_t2", "", false, lokr_t2},
+    Ending{".hada_w1_a", "", true, hada_w1_a},
+    Ending{".hada_w1_b", "", true, hada_w1_b},
+    Ending{".hada_w2_a", "", true, hada_w2_a},
+    Ending{".hada_w2_b", "", true, hada_w2_b},
+    Ending{".hada_t1", "", true, hada_t1},
+    Ending{".hada_t2", "", true, hada_t2},
+    Ending{".lokr_w1", "", true, lokr_w1},
+    Ending{".lokr_w1_a", "", true, lokr_w1_a},
+    Ending{".lokr_w1_b", "", true, lokr_w1_b},
+    Ending{".lokr_w2", "", true, lokr_w2},
+    Ending{".lokr_w2_a", "", true, lokr_w2_a},
+    Ending{".lokr_w2_b", "", true, lokr_w2_b},
+    Ending{".lokr_t2", "", true, lokr_t2},
     Ending{".oft_blocks", "", true, oft_blocks},
     Ending{".oft_R", ".weight", true, oft_matrix},
     Ending{".oft_R", ".scaled_oft", true, oft_scaled},
@@ -72,6 +83,8 @@ constexpr std::array kEndings = {
     Ending{".b1", ".weight", false, glora_b1},
     Ending{".b2", ".weight", false, glora_b2},
     Ending{".bm", ".weight", false, glora_core},
+    Ending{".modules_to_save", ".weight", true, weight},
+    Ending{".modules_to_save", ".bias", true, bias},
     Ending{"", ".weight", false, weight},
     Ending{"", ".bias", false, bias},
     Ending{"", ".scale", false, weight},
@@ -102,6 +115,9 @@ constexpr std::array kRefused = {
     Known{".dreamo_", "DreamO's main file holds embeddings that the model has no place for"},
     Known{
         ".base_layer.",
+        "the model's own weight, saved with the LoRA; a LoRA file without it is needed"},
+    Known{
+        ".original_module.",
         "the model's own weight, saved with the LoRA; a LoRA file without it is needed"},
     Known{".lora_embedding_", "a LoRA of an embedding is not supported"},
     Known{".qweight", "a file packed for nunchaku; use the LoRA it was made from"},
@@ -136,17 +152,34 @@ std::optional<ParsedKey> parse_processor_key(std::string_view key) {
   if (!rest.empty() && (rest.back() == '1' || rest.back() == '2')) rest.remove_suffix(1);
   if (!strip(rest, "qkv_lora") && !strip(rest, "proj_lora")) return std::nullopt;
   if (!rest.ends_with("processor.") && !rest.ends_with("processor_")) return std::nullopt;
-  return ParsedKey{module, is_down ? down : up};
+  return ParsedKey{.module = module, .parameter = is_down ? down : up};
+}
+
+// What PEFT takes as the name of an adapter; with nothing after it, no part of a tensor's name.
+bool is_adapter_name(std::string_view name, bool has_tail) {
+  if (name.empty() || name.find(".lora_") != name.npos) return false;
+  if (!has_tail && (name.find('.') != name.npos || name == "weight" || name == "bias"))
+    return false;
+  return std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  });
 }
 
 std::optional<ParsedKey> match(const Ending& ending, std::string_view key) {
   if (!strip(key, ending.tail)) return std::nullopt;
-  if (strip(key, ending.word)) return ParsedKey{key, ending.parameter};
-  const size_t dot = ending.named ? key.rfind('.') : std::string_view::npos;
-  if (dot == std::string_view::npos || dot + 1 == key.size()) return std::nullopt;
-  key = key.substr(0, dot);
-  if (!strip(key, ending.word)) return std::nullopt;
-  return ParsedKey{key, ending.parameter};
+  ParsedKey parsed{.parameter = ending.parameter};
+  parsed.other_order = ending.tail.empty() && (ending.word == kMlxDown || ending.word == kMlxUp);
+  if (!strip(key, ending.word)) {
+    const size_t at = ending.named ? key.rfind(fmt::format("{}.", ending.word)) : key.npos;
+    if (at == key.npos) return std::nullopt;
+    const std::string_view name = key.substr(at + ending.word.size() + 1);
+    if (!is_adapter_name(name, !ending.tail.empty())) return std::nullopt;
+    key = key.substr(0, at);
+    if (parsed.parameter != oft_blocks) parsed.adapter = name;  // kohya's are numbered
+  }
+  parsed.module = key;
+  return parsed;
 }
 
 // ComfyUI writes changes of tensors that are not called "weight" with the tensor's name:

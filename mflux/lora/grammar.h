@@ -49,11 +49,13 @@ enum class Parameter : uint8_t {
 std::string_view parameter_name(Parameter parameter);  // for people: "A", "bias of B", "alpha"
 
 struct ParsedKey {
-  std::string_view module;  // with its prefix, as the file spells it
+  std::string_view module = {};  // with its prefix, as the file spells it
   Parameter parameter = Parameter::down;
+  std::string_view adapter = {};  // the name that PEFT gives each of several adapters
+  bool other_order = false;       // MLX's own names: A is [inputs, rank], B [rank, outputs]
 };
 
-// None if no ending fits.
+// `key` without what wrappers put into it (safetensors/wrappers.h). None if no ending fits.
 std::optional<ParsedKey> parse_key(std::string_view key);
 
 // Why a key that is known to be no weight change of the model may be left out: a helper of some

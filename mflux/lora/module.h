@@ -18,6 +18,7 @@ namespace mflux::lora {
 struct Part {
   Parameter parameter = Parameter::down;
   const safetensors::TensorInfo* info = nullptr;
+  std::string ending = {};  // of the key, without wrappers and the adapter's name: ".lokr_w1"
 };
 
 struct Module {
@@ -33,6 +34,7 @@ struct Module {
 struct Refusal {
   ProblemKind kind = ProblemKind::unknown_key;
   std::string message;
+  std::string shapes = {};  // of a shape that does not fit, for the log
 };
 
 enum class Algorithm : uint8_t {

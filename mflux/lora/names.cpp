@@ -69,6 +69,7 @@ constexpr std::array kTextEncoders = {
     TextEncoderPrefix{"t5.", "text_encoder_2"},
 };
 
+constexpr std::string_view kSequence = ".layers.";
 constexpr std::string_view kPeftPrefix = "base_model.model.";
 
 bool is_digit(char c) {
@@ -143,7 +144,23 @@ const Target* Names::find_flat(std::string_view component, std::string_view name
   return found == names->second.flat.end() ? nullptr : found->second;
 }
 
+// MLX calls the layers of a sequence "X.layers.0"; PyTorch calls them "X.0".
 Place Names::resolve(std::string_view module) const {
+  Place place = resolve_as_is(module);
+  std::string name(module);
+  for (size_t at = 0; place.target == nullptr && (at = name.find(kSequence, at)) != name.npos;) {
+    const size_t number = at + kSequence.size();
+    if (number < name.size() && is_digit(name[number])) {
+      name.erase(at, kSequence.size() - 1);
+      if (const Place other = resolve_as_is(name); other.target != nullptr) return other;
+    } else {
+      at = number;
+    }
+  }
+  return place;
+}
+
+Place Names::resolve_as_is(std::string_view module) const {
   Place place;
   if (resolve_text_encoder(module, place)) return place;
   place.component = kTransformer;

@@ -31,6 +31,7 @@ class Names {
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
 
+  // `module` without what wrappers put into names (safetensors/wrappers.h).
   Place resolve(std::string_view module) const;
 
   // The known name that looks most like an unknown one, or "": only so many different names are
@@ -47,6 +48,7 @@ class Names {
     std::map<std::string, const Target*> shapes;                 // block numbers replaced by #
   };
 
+  Place resolve_as_is(std::string_view module) const;
   const Target* find(std::string_view component, std::string_view name) const;
   const Target* find_flat(std::string_view component, std::string_view name) const;
   bool resolve_text_encoder(std::string_view module, Place& place) const;

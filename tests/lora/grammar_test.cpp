@@ -71,6 +71,20 @@ TEST_CASE("a key is a module and an ending of some dialect") {
       {"x.oft_R.weight", "x", oft_matrix},
       {"x.oft_R.scaled_oft", "x", oft_scaled},
       {"x.oft_R.default.weight", "x", oft_matrix},
+      {"x.lora_A.default_0.default.weight", "x", down},
+      {"x.lora_down.default.weight", "x", down},
+      {"x.lora_up.default.bias", "x", up_bias},
+      {"x.lora_mid.default.weight", "x", core},
+      {"x.lora_A.default", "x", down},
+      {"x.lora_up", "x", up},
+      {"x.lora_a", "x", down},
+      {"x.lora_b", "x", up},
+      {"x.m", "x", magnitude},
+      {"x.alpha.default", "x", alpha},
+      {"x.lora_alpha", "x", alpha},
+      {"x.lokr_w1_a.default", "x", lokr_w1_a},
+      {"x.modules_to_save.default.weight", "x", weight},
+      {"x.modules_to_save.default.bias", "x", bias},
       {"x.a1.weight", "x", glora_a1},
       {"x.bm.weight", "x", glora_core},
   };
@@ -84,6 +98,31 @@ TEST_CASE("a key is a module and an ending of some dialect") {
   }
 }
 
+TEST_CASE("a key tells its adapter, and whether it is MLX's own") {
+  const struct {
+    std::string key;
+    std::string adapter;
+    bool other_order;
+  } kCases[] = {
+      {"x.lora_A.weight", "", false},
+      {"x.lora_A.default.weight", "default", false},
+      {"x.lora_A.a.b.weight", "a.b", false},
+      {"x.alpha.default", "default", false},
+      {"x.oft_blocks.3", "", false},
+      {"x.lora_a", "", true},
+      {"x.lora_b", "", true},
+      {"x.lora_a.weight", "", false},
+      {"x.lora_A", "", false},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.key);
+    const auto parsed = parse_key(c.key);
+    REQUIRE(parsed);
+    CHECK(parsed->adapter == c.adapter);
+    CHECK(parsed->other_order == c.other_order);
+  }
+}
+
 TEST_CASE("a key without a known ending or without a module is none of ours") {
   for (const std::string key :
        {"",
@@ -94,6 +133,7 @@ TEST_CASE("a key without a known ending or without a module is none of ours") {
         "x.lora_A.weight.extra",
         "x.lora_A.two.dots.weigh",
         "x.alpha.",
+        "x.alpha.a b",
         "x.lora_C",
         "__index_timestep_zero__"}) {
     CAPTURE(key);
@@ -121,6 +161,7 @@ TEST_CASE("what is known but cannot be merged is refused with a reason") {
         "double_blocks.0.processor.q_loras.0.down.weight",
         "double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight",
         "x.base_layer.weight",
+        "x.original_module.weight",
         "x.lora_embedding_A",
         "transformer_blocks.0.qweight",
         "transformer_blocks.0.qkv_proj.lora_down",
