@@ -297,15 +297,63 @@ uint64_t read_little_endian(std::span<const std::byte, kLengthBytes> bytes) {
   return value;
 }
 
+struct Beginning {
+  std::string_view bytes;
+  std::string_view what;
+};
+
+// Of files that are taken for safetensors files. Blanks before a text are skipped.
+constexpr std::string_view kPickle =
+    "Perhaps a PyTorch (pickle) file, which is not read: convert it to safetensors";
+constexpr std::string_view kArchive = "It is an archive: unpack it";
+constexpr std::string_view kPicture = "It is a picture";
+constexpr std::string_view kWebPage =
+    "It is a web page (a login or an error page?): fetch the file itself";
+constexpr std::array kBeginnings = {
+    Beginning{"version https://git-lfs", "Perhaps a Git LFS pointer: run 'git lfs pull'"},
+    Beginning{"PK\x03\x04", kPickle},
+    Beginning{"\x80\x02", kPickle},
+    Beginning{"\x80\x03", kPickle},
+    Beginning{"\x80\x04", kPickle},
+    Beginning{"\x80\x05", kPickle},
+    Beginning{"GGUF", "It is a GGUF file, which is not read"},
+    Beginning{"\x1f\x8b", kArchive},
+    Beginning{"7z\xbc\xaf", kArchive},
+    Beginning{"Rar!", kArchive},
+    Beginning{"\x89PNG", kPicture},
+    Beginning{"\xff\xd8\xff", kPicture},
+    Beginning{"GIF8", kPicture},
+    Beginning{"RIFF", kPicture},
+    Beginning{"<", kWebPage},
+    Beginning{"{", "It is JSON, not the weights"},
+    Beginning{"[", "It is JSON, not the weights"},
+};
+
+bool is_text(std::string_view bytes) {
+  return std::ranges::all_of(bytes, [](char c) {
+    return (c >= ' ' && c != '\x7f') || c == '\n' || c == '\r' || c == '\t';
+  });
+}
+
 // What a file that is no safetensors file probably is; "" if we have no idea.
-std::string_view guess(std::span<const std::byte, kLengthBytes> start) {
-  const std::string_view text(reinterpret_cast<const char*>(start.data()), start.size());
-  if (text == "version ") return ". Perhaps a Git LFS pointer: run 'git lfs pull'";
-  if (text.starts_with("PK\x03\x04") || text.starts_with("\x80\x02")) {
-    return ". Perhaps a PyTorch (pickle) file, which is not read: convert it to safetensors";
+std::string_view guess(std::string_view start, uint64_t length) {
+  if (length <= kMaxHeaderBytes && start.substr(kLengthBytes).starts_with('{')) {
+    return "It is cut off inside its header: perhaps an incomplete download?";
   }
-  if (text.starts_with("GGUF")) return ". It is a GGUF file, which is not read";
-  return "";
+  if (start.starts_with("\xef\xbb\xbf")) start.remove_prefix(3);  // UTF-8's mark
+  const size_t text = start.find_first_of("{[<");
+  if (start.find_first_not_of(" \t\r\n") == text && text != start.npos) start.remove_prefix(text);
+  const auto found = std::ranges::find_if(
+      kBeginnings, [&](const Beginning& beginning) { return start.starts_with(beginning.bytes); });
+  if (found != kBeginnings.end()) return found->what;
+  return is_text(start) ? "It is a text file" : "";
+}
+
+std::string beginning_of(const File& file, uint64_t file_bytes) {
+  constexpr uint64_t kEnough = 64;
+  std::string start(static_cast<size_t>(std::min(kEnough, file_bytes)), '\0');
+  file.read(0, std::as_writable_bytes(std::span(start)));
+  return start;
 }
 
 }  // namespace
@@ -319,19 +367,26 @@ Header read_header(const File& file) {
   const std::string name = file.path().string();
   const uint64_t file_bytes = file.size();
   if (file_bytes < kLengthBytes) {
-    fail("{}: {} bytes are too few for a safetensors file", name, file_bytes);
+    fail(
+        "{}: {} bytes are too few for a safetensors file{}",
+        name,
+        file_bytes,
+        file_bytes == 0 ? ": it is empty" : "");
   }
   std::array<std::byte, kLengthBytes> start = {};
   file.read(0, start);
   const uint64_t length = read_little_endian(start);
   const uint64_t limit = std::min(kMaxHeaderBytes, file_bytes - kLengthBytes);
   if (length > limit) {
+    const std::string begins = beginning_of(file, file_bytes);
+    const std::string_view what = guess(begins, length);
     fail(
-        "{}: the header is said to have {} bytes, expected at most {}{}",
+        "{}: {}{}the header is said to have {} bytes, expected at most {}",
         name,
+        what,
+        what.empty() ? "" : ". As a safetensors file, ",
         length,
-        limit,
-        guess(start));
+        limit);
   }
   std::string text(static_cast<size_t>(length), '\0');
   file.read(kLengthBytes, std::as_writable_bytes(std::span(text)));

@@ -250,6 +250,18 @@ TEST_CASE("a file whose length field lies is refused") {
   CHECK(contains(message("version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"));
   CHECK(contains(message("PK\x03\x04xxxxxxxxxxxxxxxx"), "pickle"));
   CHECK(contains(message("GGUF\x03xxxxxxxxxxxxxxx"), "GGUF"));
+  CHECK(contains(message("\x80\x04\x95xxxxxxxxxxxxxxxx"), "pickle"));
+  CHECK(contains(message("<!DOCTYPE html><html><title>Log in</title>"), "web page"));
+  CHECK(contains(message("\n  <html>\n<head></head></html>"), "web page"));
+  CHECK(contains(message("{\"r\": 16, \"lora_alpha\": 16}"), "JSON"));
+  CHECK(contains(message("  [1, 2, 3, 4, 5, 6]"), "JSON"));
+  CHECK(contains(message("\x1f\x8b\x08xxxxxxxxxxxxxxx"), "archive"));
+  CHECK(contains(message("\x89PNG\r\n\x1a\nxxxxxxxxx"), "picture"));
+  CHECK(contains(message("once upon a time"), "a text file"));
+  CHECK(contains(message(""), "it is empty"));
+  const std::string cut = message(length_prefix(500) + "{\"x.lora_A.weight\": {\"dtype\"");
+  CHECK(contains(cut, "cut off inside its header"));
+  CHECK(contains(cut, "incomplete download"));
   testing::write_file(folder / "y.safetensors", length_prefix(150'000'000) + "{}");
   std::filesystem::resize_file(folder / "y.safetensors", 200'000'000);
   CHECK(contains(
