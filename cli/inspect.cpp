@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/inspection.h"
+#include "cli/lora_arguments.h"
 #include "cli/sizes.h"
 #include "mflux/base/error.h"
 #include "mflux/convert_lora.h"
@@ -56,7 +57,7 @@ int run_convert(const InspectArguments& arguments) {
   }
   for (const std::string& note : done.notes) console.result("Note: " + note);
   console.result(fmt::format(
-      "Wrote {}: {} layer(s), {} tensors, {}; {} is {} now",
+      "Wrote {}: {} layer(s), {} tensors, {}; its names were {}, they are {}",
       options.output.string(),
       done.layers,
       done.tensors,
@@ -100,6 +101,7 @@ Command add_inspect(CLI::App& app, const Program&) {
   app.add_option(
          "--lora-scale", arguments->options.scale, "Scale with which a LoRA is tried or converted")
       ->type_name("SCALE")
+      ->check(why_no_scale)
       ->capture_default_str();
   app.add_option(
          "--lora-block-scales",

@@ -16,8 +16,17 @@ namespace {
 std::optional<double> as_number(const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || std::filesystem::exists(text)) return std::nullopt;
+  if (text.empty() || *end != '\0') return std::nullopt;
   return value;
+}
+
+// A word of --lora: a scale, or nothing if it is a file.
+std::optional<double> as_scale(const std::string& text) {
+  if (std::filesystem::exists(text)) return std::nullopt;
+  if (const std::string why = why_no_scale(text); !why.empty()) {
+    fail(ErrorKind::usage, "--lora: {}", why);
+  }
+  return as_number(text);
 }
 
 void settle_block_scales(
@@ -36,6 +45,15 @@ void settle_block_scales(
 
 }  // namespace
 
+std::string why_no_scale(const std::string& text) {
+  const size_t comma = text.find(',');
+  if (comma == std::string::npos) return "";
+  std::string with_point = text;
+  with_point[comma] = '.';
+  if (!as_number(with_point)) return "";
+  return "'" + text + "' is no number; write " + with_point;
+}
+
 void add_lora_options(CLI::App& app, LoraArguments& arguments) {
   app.add_option(
          "--lora,--lora-paths",
@@ -46,6 +64,7 @@ void add_lora_options(CLI::App& app, LoraArguments& arguments) {
   app.add_option(
          "--lora-scale,--lora-scales", arguments.scales, "Scale of each LoRA (default 1.0 each)")
       ->type_name("SCALE")
+      ->check(why_no_scale)
       ->take_all();
   app.add_option(
          "--lora-block-scales",
@@ -62,14 +81,25 @@ void add_lora_options(CLI::App& app, LoraArguments& arguments) {
 std::vector<LoraRequest> settle_loras(const LoraArguments& arguments) {
   std::vector<LoraRequest> loras;
   size_t inline_scales = 0;
+  bool has_scale = false;  // the last of them
   for (const std::string& token : arguments.paths) {
-    const std::optional<double> scale = as_number(token);
+    const std::optional<double> scale = as_scale(token);
     if (!scale) {
       loras.push_back({.name = token});
+      has_scale = false;
       continue;
     }
     if (loras.empty()) fail(ErrorKind::usage, "--lora: the scale {} comes before any file", token);
+    if (has_scale) {
+      fail(
+          ErrorKind::usage,
+          "--lora: {} has the scale {} already, and then comes {}",
+          loras.back().name,
+          loras.back().scale,
+          token);
+    }
     loras.back().scale = *scale;
+    has_scale = true;
     ++inline_scales;
   }
   if (!arguments.scales.empty()) {

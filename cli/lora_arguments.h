@@ -21,6 +21,9 @@ struct LoraArguments {
   std::vector<std::string> block_scales = {};  // one per LoRA, or none
 };
 
+// Why the text is no number that a scale can be: "" if it is, or if CLI11 says so itself.
+std::string why_no_scale(const std::string& text);
+
 void add_lora_options(CLI::App& app, LoraArguments& arguments);
 
 // Throws a usage Error if there are not as many scales as LoRAs (none at all means 1.0 each).

@@ -154,7 +154,7 @@ JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
                             name == "max-memory" || name == "dry-run" || name == "json" ||
                             name == "verbose" || name == "help";
     if (option->count() != 0 && !goes_along)
-      fail(ErrorKind::usage, "--{} does not go with --job: it belongs into the file", name);
+      fail(ErrorKind::usage, "--{} does not go with --job: write it into the job file", name);
   }
   JobOptions job = read_job_file(a.job);
   if (app.count("--model") != 0) job.model = a.options.model;

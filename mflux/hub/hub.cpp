@@ -2,6 +2,7 @@
 #include "mflux/hub/hub.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <optional>
 #include <regex>
@@ -90,13 +91,89 @@ std::vector<fs::path> safetensors_in(const fs::path& folder) {
   return files;
 }
 
+std::vector<fs::path> files_in(const fs::path& folder, std::string_view suffix) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(suffix) && !name.starts_with('.')) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// What PEFT, diffusers and mlx-lm call the LoRA in a folder where other files may lie beside it.
+constexpr std::array<std::string_view, 3> kUsualNames = {
+    "adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapters.safetensors"};
+
+[[noreturn]] void fail_without_lora(const fs::path& folder) {
+  for (const std::string_view suffix : {".bin", ".pt", ".pth", ".ckpt"}) {
+    const std::vector<fs::path> files = files_in(folder, suffix);
+    if (files.empty()) continue;
+    fail(
+        "{}: holds no .safetensors file, and {} is a PyTorch (pickle) file, which is not read: "
+        "convert it to safetensors",
+        folder.string(),
+        files.front().filename().string());
+  }
+  fail("{}: holds no .safetensors file", folder.string());
+}
+
+// "X-00001-of-00002.safetensors"
+bool is_shard(const fs::path& file) {
+  const std::string name = file.filename().string();
+  const size_t of = name.rfind("-of-");
+  const auto is_digit = [&](size_t at) {
+    return at < name.size() && name[at] >= '0' && name[at] <= '9';
+  };
+  return of != std::string::npos && of != 0 && is_digit(of - 1) && is_digit(of + 4);
+}
+
+// The file; of a sharded LoRA its index, or the folder that holds nothing else.
 fs::path only_lora_in(const fs::path& folder) {
+  const std::vector<fs::path> indexes = files_in(folder, ".safetensors.index.json");
+  if (indexes.size() == 1) return indexes.front();
   const std::vector<fs::path> files = safetensors_in(folder);
+  if (files.empty()) fail_without_lora(folder);
+  if (std::ranges::all_of(files, is_shard)) return folder;
   if (files.size() == 1) return files.front();
-  if (files.empty()) fail("{}: holds no .safetensors file", folder.string());
+  for (const std::string_view name : kUsualNames) {
+    const auto usual = std::ranges::find(files, folder / name);
+    if (usual != files.end()) return *usual;
+  }
   std::vector<std::string> names;
   for (const fs::path& file : files) names.push_back(file.filename().string());
   fail("{}: holds several files, name one of: {}", folder.string(), fmt::join(names, ", "));
+}
+
+bool is_number(std::string text) {
+  std::ranges::replace(text, ',', '.');
+  char* end = nullptr;
+  std::strtod(text.c_str(), &end);
+  return !text.empty() && *end == '\0';
+}
+
+// What people write by the habit of other programs.
+void refuse_other_spelling(const std::string& name) {
+  if (name.find("://") != std::string::npos) {
+    fail(
+        ErrorKind::usage,
+        "{}: is a URL; download the file and give its path, or give owner/repo:file of the Hugging "
+        "Face cache",
+        name);
+  }
+  if (name.starts_with("<lora:")) {
+    fail(ErrorKind::usage, "{}: is for a prompt; give --lora FILE --lora-scale NUMBER", name);
+  }
+  const size_t end = name.find_last_of(":=");
+  if (end == std::string::npos || !is_number(name.substr(end + 1))) return;
+  std::string scale = name.substr(end + 1);
+  std::ranges::replace(scale, ',', '.');
+  fail(
+      ErrorKind::usage,
+      "{}: the scale is an argument of its own: --lora {} --lora-scale {}",
+      name,
+      name.substr(0, end),
+      scale);
 }
 
 }  // namespace
@@ -115,6 +192,7 @@ fs::path resolve_lora(const std::string& name) {
   std::error_code error;
   if (fs::is_directory(name, error)) return only_lora_in(name);
   if (fs::exists(name, error)) return name;
+  refuse_other_spelling(name);
   const size_t colon = name.find(':');
   const std::string repository = name.substr(0, colon);
   if (!is_repository(repository)) fail("{}: LoRA file not found", name);

@@ -191,5 +191,58 @@ TEST_CASE("a LoRA is a file, a folder with one, or a repository with or without 
   CHECK(contains(error_of([] { resolve_lora("a/gone"); }), "is not in the Hugging Face cache"));
 }
 
+TEST_CASE("a folder that a trainer wrote is the LoRA in it") {
+  const TempDir folder;
+  const auto in = [&](const std::string& name, const std::vector<std::string>& files) {
+    fs::create_directories(folder / name);
+    for (const std::string& file : files) write_file(folder / name / file, "x");
+    return folder / name;
+  };
+  const fs::path peft = in("peft", {"adapter_config.json", "adapter_model.safetensors"});
+  CHECK(resolve_lora(peft.string()) == peft / "adapter_model.safetensors");
+  const fs::path trained = in("trained", {"adapter_model.safetensors", "optimizer.safetensors"});
+  CHECK(resolve_lora(trained.string()) == trained / "adapter_model.safetensors");
+  const fs::path mlx = in("mlx", {"0000100_adapters.safetensors", "adapters.safetensors"});
+  CHECK(resolve_lora(mlx.string()) == mlx / "adapters.safetensors");
+  const fs::path diffusers = in("d", {"pytorch_lora_weights.safetensors", "other.safetensors"});
+  CHECK(resolve_lora(diffusers.string()) == diffusers / "pytorch_lora_weights.safetensors");
+  const fs::path shards =
+      in("shards", {"x-00001-of-00002.safetensors", "x-00002-of-00002.safetensors"});
+  CHECK(resolve_lora(shards.string()) == shards);
+  const fs::path part = in("part", {"x-00001-of-00002.safetensors"});
+  CHECK(resolve_lora(part.string()) == part);
+  const fs::path index = in("index", {"x.safetensors.index.json", "x-00001-of-00001.safetensors"});
+  CHECK(resolve_lora(index.string()) == index / "x.safetensors.index.json");
+  const fs::path pickle = in("pickle", {"adapter_config.json", "adapter_model.bin"});
+  CHECK(contains(
+      error_of([&] { resolve_lora(pickle.string()); }), "adapter_model.bin is a PyTorch (pickle)"));
+}
+
+TEST_CASE("what belongs elsewhere is wrong usage that says where") {
+  const struct {
+    std::string name;
+    std::string message;
+  } kCases[] = {
+      {"https://example.com/x.safetensors", "is a URL"},
+      {"hf://owner/repo/x.safetensors", "is a URL"},
+      {"x.safetensors:0.8", "--lora x.safetensors --lora-scale 0.8"},
+      {"x.safetensors:0,8", "--lora x.safetensors --lora-scale 0.8"},
+      {"x.safetensors=-1", "--lora x.safetensors --lora-scale -1"},
+      {"owner/repo:0.8", "--lora owner/repo --lora-scale 0.8"},
+      {"owner/repo:x.safetensors:1e-1", "--lora owner/repo:x.safetensors --lora-scale 1e-1"},
+      {"<lora:x:0.8>", "is for a prompt"},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.name);
+    try {
+      resolve_lora(c.name);
+      FAIL("not refused");
+    } catch (const Error& error) {
+      CHECK(error.kind() == ErrorKind::usage);
+      CHECK_MESSAGE(contains(error.what(), c.message), error.what());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mflux::hub
