@@ -113,11 +113,12 @@ void add_receipt(const ModelReport& report, Lines& lines) {
       report.receipt->loras.empty() ? "no LoRA baked" : "LoRAs baked:"));
   for (const LoraRecord& lora : report.receipt->loras) {
     lines.push_back(fmt::format(
-        "  {} at scale {:g}: {} layers, {:.1f} % kept",
+        "  {} at scale {:g}: {} layers, {}",
         lora.file.file,
         lora.scale,
         lora.layers,
-        100 * lora.kept));
+        is_noise(lora.kept) ? "lost in the noise of rounding"
+                            : fmt::format("{:.1f} % kept", 100 * lora.kept)));
   }
 }
 

@@ -128,11 +128,15 @@ void add_blocks(const LoraReport& report, Lines& lines) {
   add_table(table, lines);
 }
 
+std::string share(double kept) {
+  return is_noise(kept) ? "noise" : fmt::format("{:.2f} %", 100 * kept);
+}
+
 void add_kept(const LoraReport& report, bool verbose, Lines& lines) {
   if (report.kept.empty()) return;
   std::vector<std::string> parts;
   for (const ExpectedKept& kept : report.kept) {
-    parts.push_back(fmt::format("{:.2f} % at {} bits", 100 * kept.kept, kept.bits));
+    parts.push_back(fmt::format("{} at {} bits", share(kept.kept), kept.bits));
   }
   lines.push_back(fmt::format(
       "Expected to survive rounding: {} (from {} rows of each weight)",
@@ -145,7 +149,7 @@ void add_kept(const LoraReport& report, bool verbose, Lines& lines) {
   for (size_t i = 0; i < report.kept.front().layers.size(); ++i) {
     std::vector<std::string> row = {report.kept.front().layers[i].tensor};
     for (const ExpectedKept& kept : report.kept) {
-      row.push_back(fmt::format("{:.2f} %", 100 * kept.layers[i].kept));
+      row.push_back(share(kept.layers[i].kept));
     }
     table.add(row);
   }

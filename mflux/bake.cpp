@@ -29,7 +29,9 @@ std::vector<fs::path> input_paths(const Checkpoint& model, const lora::Loaded& l
       paths.push_back(component.folder.path / file.name);
   }
   for (const std::string& file : model.copied) paths.push_back(copied_source(model, file));
-  for (const lora::Adapter& adapter : loras.adapters) paths.push_back(adapter.path);
+  for (const lora::Adapter& adapter : loras.adapters) {
+    paths.insert(paths.end(), adapter.files.begin(), adapter.files.end());
+  }
   return paths;
 }
 
@@ -42,7 +44,8 @@ std::string fingerprint_of(const Checkpoint& model, const lora::Loaded& loras, c
       text += stamp(component.folder.path / file.name);
   }
   for (const lora::Adapter& adapter : loras.adapters) {
-    text += stamp(adapter.path) + fmt::format("{} {}\n", adapter.scale, adapter.block_scales);
+    for (const fs::path& file : adapter.files) text += stamp(file);
+    text += fmt::format("{} {}\n", adapter.scale, adapter.block_scales);
   }
   for (const PlannedShard& shard : plan.shards) text += shard.file + "\n" + shard.header + "\n";
   for (const PlannedTensor& tensor : plan.tensors) {
@@ -246,38 +249,50 @@ void Bake::measure() {
         .block_scales = adapter.block_scales,
         .kept = totals[i].kept(),
         .layers = adapter.updates.size()};
-    record.file = {
-        .file = file, .bytes = fs::file_size(adapter.path), .xxh3_128 = hash_file(adapter.path)};
+    for (const fs::path& path : adapter.files) {
+      FileRecord& place =
+          path == adapter.files.front() ? record.file : record.more_files.emplace_back();
+      place = {
+          .file = path.filename().string(),
+          .bytes = fs::file_size(path),
+          .xxh3_128 = hash_file(path)};
+    }
     layers += record.layers;
     if (record.layers == 0) {
       Bake::warn(fmt::format("{}: nothing of it was merged", file));
       report_.receipt.loras.push_back(std::move(record));
       continue;
     }
-    headline(fmt::format(
-        "{}: {} layer(s), scale {:g}, {:.2f} % of it survives rounding",
-        file,
-        record.layers,
-        record.scale,
-        100 * record.kept));
-    if (options_.min_kept && record.kept < *options_.min_kept) {
-      fail(
-          ErrorKind::lora,
-          "{}: only {:.4f} of the LoRA survives rounding, --min-kept asks for {:.4f}; use more "
-          "bits or "
-          "bake from the full-precision model",
-          file,
-          record.kept,
-          *options_.min_kept);
-    }
-    if (record.kept < kKeptWarning) {
-      Bake::warn(
-          fmt::format("{}: only {:.1f} % of the LoRA survives rounding", file, 100 * record.kept));
-    }
+    judge(file, record);
     report_.receipt.loras.push_back(std::move(record));
   }
   if (!loras_->adapters.empty()) {
     headline(fmt::format("Successfully merged {} LoRA layer(s) into base model", layers));
+  }
+}
+
+void Bake::judge(const std::string& file, const LoraRecord& record) {
+  const bool noise = is_noise(record.kept);
+  const std::string survives =
+      noise ? "lost in the noise of rounding"
+            : fmt::format("{:.2f} % of it survives rounding", 100 * record.kept);
+  headline(
+      fmt::format("{}: {} layer(s), scale {:g}, {}", file, record.layers, record.scale, survives));
+  const std::string noisy = fmt::format(
+      "rounding moves the weights {:.2f} times as far as the LoRA itself: it is lost in the noise",
+      record.kept);
+  if (options_.min_kept && (noise ? 0 : record.kept) < *options_.min_kept) {
+    fail(
+        ErrorKind::lora,
+        "{}: {}, --min-kept asks for {:.4f}; use more bits or bake from the full-precision model",
+        file,
+        noise ? noisy : fmt::format("only {:.4f} of the LoRA survives rounding", record.kept),
+        *options_.min_kept);
+  }
+  if (noise) {
+    warn(fmt::format("{}: {}", file, noisy));
+  } else if (record.kept < kKeptWarning) {
+    warn(fmt::format("{}: only {:.1f} % of the LoRA survives rounding", file, 100 * record.kept));
   }
 }
 
@@ -287,8 +302,12 @@ void Bake::add_sha256() {
         options_.sha256 ? sha256_file(input_files_[i]) : blob_sha256(input_files_[i]);
   }
   for (size_t i = 0; i < loras_->adapters.size(); ++i) {
-    const fs::path& path = loras_->adapters[i].path;
-    report_.receipt.loras[i].file.sha256 = options_.sha256 ? sha256_file(path) : blob_sha256(path);
+    const std::vector<fs::path>& files = loras_->adapters[i].files;
+    LoraRecord& record = report_.receipt.loras[i];
+    for (size_t j = 0; j < files.size(); ++j) {
+      FileRecord& place = j == 0 ? record.file : record.more_files[j - 1];
+      place.sha256 = options_.sha256 ? sha256_file(files[j]) : blob_sha256(files[j]);
+    }
   }
   if (!options_.sha256) return;
   for (FileRecord& record : report_.receipt.outputs) {

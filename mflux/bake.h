@@ -52,6 +52,7 @@ class Bake {
   bool finished(const PlannedShard& shard) const;
   void announce_shard(size_t index);
   void log_merged(const PlannedTensor& tensor, const BakeSums& sums);
+  void judge(const std::string& file, const LoraRecord& record);  // what of it survived
   void record_inputs(const StreamResult& result);
   void copy_files();
   void add_sha256();

@@ -92,7 +92,9 @@ class Escalation {
     std::map<std::string, double> kept;
     for (const auto& [tensor, sums] : stream(model_, plan_, options, sink).baked) {
       double least = 1;
-      for (const auto& [index, lora] : sums.loras) least = std::min(least, lora.kept());
+      for (const auto& [index, lora] : sums.loras) {
+        least = std::min(least, is_noise(lora.kept()) ? 0 : lora.kept());
+      }
       kept[name_of(*tensor)] = least;
     }
     return kept;
@@ -154,6 +156,9 @@ Plan settle_plan(
     lora::Loaded& loras,
     const SaveOptions& options,
     const SaveEvents& events) {
+  for (const lora::Problem& problem : loras.problems) {
+    if (events.log && !problem.shapes.empty()) events.log(problem.shapes);
+  }
   if (!options.escalate) return make_plan(model, loras, options);
   return Escalation(model, loras, options, events).run();
 }

@@ -99,6 +99,7 @@ Json loras_to_json(const Receipt& receipt, const lora::Loaded& loras) {
     const LoraRecord& record = receipt.loras[i];
     const lora::Adapter& adapter = loras.adapters[i];
     Json item = to_json(record.file);
+    if (!record.more_files.empty()) item["more_files"] = files_to_json(record.more_files);
     item["dialect"] = adapter.dialect;
     item["scale"] = record.scale;
     if (!record.block_scales.empty()) item["block_scales"] = record.block_scales;
@@ -186,8 +187,13 @@ Receipt parse_receipt(std::string_view text, const std::string& file) {
       }
     }
     for (const Json& item : json.at("loras")) {
+      std::vector<FileRecord> more_files;
+      for (const Json& shard : item.value("more_files", Json::array())) {
+        more_files.push_back(file_record(shard));
+      }
       receipt.loras.push_back(
           {.file = file_record(item),
+           .more_files = std::move(more_files),
            .scale = item.at("scale").get<double>(),
            .block_scales = item.value("block_scales", ""),
            .kept = item.at("kept").get<double>(),

@@ -22,6 +22,7 @@ struct FileRecord {
 
 struct LoraRecord {
   FileRecord file = {};
+  std::vector<FileRecord> more_files = {};  // the other shards
   double scale = 1;
   std::string block_scales = {};  // as given; "" if none
   double kept = 1;                // over all tensors

@@ -16,6 +16,7 @@
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/safetensors/file_name.h"
+#include "mflux/lora/files.h"
 #include "mflux/whole.h"
 
 namespace mflux {
@@ -343,6 +344,19 @@ class Verifier {
     }
   }
 
+  static void check_lora_files(const fs::path& path, const LoraRecord& record) {
+    std::vector<FileRecord> baked = {record.file};
+    baked.insert(baked.end(), record.more_files.begin(), record.more_files.end());
+    const std::vector<fs::path> files = lora::lora_files(path);
+    if (files.size() != baked.size()) {
+      fail("{}: {} file(s), the receipt lists {}", path.string(), files.size(), baked.size());
+    }
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (hash_file(files[i]) == baked[i].xxh3_128) continue;
+      fail("{}: not the file that was baked ({})", files[i].string(), baked[i].file);
+    }
+  }
+
   std::string check_loras() const {
     if (receipt_->loras.size() != options_.loras.size()) {
       fail("{} given, the receipt lists {}", options_.loras.size(), receipt_->loras.size());
@@ -350,9 +364,7 @@ class Verifier {
     for (size_t i = 0; i < options_.loras.size(); ++i) {
       const LoraRecord& record = receipt_->loras[i];
       const fs::path path = hub::resolve_lora(options_.loras[i].name);
-      if (hash_file(path) != record.file.xxh3_128) {
-        fail("{}: not the file that was baked ({})", path.string(), record.file.file);
-      }
+      check_lora_files(path, record);
       if (options_.loras[i].scale != record.scale) {
         fail(
             "{}: scale {}, the receipt says {}",

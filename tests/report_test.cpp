@@ -222,6 +222,16 @@ TEST_CASE("a verdict never promises more than all") {
   CHECK(contains(saved.facts().verdict, "; 100.0 % of its change survives"));
 }
 
+TEST_CASE("a LoRA lost in the noise is told as that, with no share") {
+  Saved saved;
+  saved.receipt["loras"][0]["kept"] = 1.7698;
+  const ReportFacts facts = saved.facts();
+  REQUIRE(facts.warnings.size() == 1);
+  CHECK(contains(facts.warnings[0], "lora.safetensors is lost in the noise"));
+  CHECK(contains(facts.verdict, "nothing that could be told from noise survives"));
+  CHECK_FALSE(contains(facts.verdict, "%"));
+}
+
 TEST_CASE("of several LoRAs the verdict tells what they have in common, or the least") {
   Saved saved;
   saved.receipt["loras"].push_back(saved.receipt["loras"][0]);

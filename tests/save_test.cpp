@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using testing::contains;
 using testing::contents_of;
 using testing::differences;
+using testing::error_of;
 using testing::read_file;
 using testing::TempDir;
 using testing::TinyFamily;
@@ -384,6 +385,34 @@ TEST_CASE("a LoRA of which little survives is saved with a warning") {
   REQUIRE(kept < 0.1);
   REQUIRE(report.warnings.size() == 1);
   CHECK(contains(report.warnings[0], "of the LoRA survives rounding"));
+}
+
+// Of a LoRA far below the rounding step the measure says how rounding happened to fall.
+TEST_CASE("a LoRA lost in the noise does not count as kept") {
+  size_t noisy = 0;
+  for (const double scale : {1e-5, -1e-5}) {
+    CAPTURE(scale);
+    const TinySave tiny;
+    SaveOptions options = tiny.options();
+    options.bits = 4;
+    options.loras.front().scale = scale;
+    const SaveReport report = save(options);
+    const double kept = report.receipt.loras.at(0).kept;
+    CAPTURE(kept);
+    REQUIRE(std::abs(kept - 1) > 0.1);
+    if (kept < 1) continue;
+    ++noisy;
+    REQUIRE(report.warnings.size() == 1);
+    CHECK(contains(report.warnings[0], "lost in the noise"));
+    CHECK_FALSE(contains(report.warnings[0], "survives"));
+    options.output = tiny.path("refused");
+    options.min_kept = 0.5;
+    const std::string error = error_of([&] { save(options); });
+    CHECK(contains(error, "lost in the noise"));
+    CHECK(contains(error, "--min-kept asks for 0.5000"));
+    CHECK_FALSE(fs::exists(options.output));
+  }
+  CHECK(noisy != 0);
 }
 
 // Puts `bits` over the last two bytes of the first shard of the transformer; gives the tensor's

@@ -58,7 +58,7 @@ TEST_CASE("LoRAs for a tiny model fit it, but the misfit") {
     CHECK(problems(TinyLora::kohya) == lora::describe({}));
     const std::string text = problems(TinyLora::misfit);
     CHECK(contains(text, "transformer_blocks.99.attn.to_q"));
-    CHECK(contains(text, "(128, 64)"));
+    CHECK(contains(text, "the LoRA gives 128 x 64"));
   }
 }
 

@@ -53,6 +53,12 @@ std::string_view problem_name(ProblemKind kind) {
       return "duplicate";
     case ProblemKind::other_family:
       return "other-family";
+    case ProblemKind::no_lora:
+      return "no-lora";
+    case ProblemKind::several_adapters:
+      return "several-adapters";
+    case ProblemKind::missing_shard:
+      return "missing-shard";
     case ProblemKind::bad_metadata:
       return "bad-metadata";
     case ProblemKind::oft_strength:
@@ -67,6 +73,11 @@ std::string describe(std::span<const Problem> problems) {
   std::string text;
   for (const auto& [file, of_file] : by_file) {
     if (!text.empty()) text += '\n';
+    if (of_file.size() == 1 && of_file.front()->module.empty()) {
+      const Problem& only = *of_file.front();
+      text += fmt::format("{}: {} [{}]", file, only.message, problem_name(only.kind));
+      continue;
+    }
     text += fmt::format("{}: {} problem{}", file, of_file.size(), of_file.size() == 1 ? "" : "s");
     for (const Problem* problem : of_file) {
       text += fmt::format("\n  {} [{}]", problem->message, problem_name(problem->kind));

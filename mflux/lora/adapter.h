@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/base/file.h"
+#include "mflux/base/mapped_files.h"
 #include "mflux/lora/update.h"
 #include "mflux/safetensors/header.h"
 
@@ -30,16 +30,17 @@ struct KeyRecord {
 };
 
 struct LoraSpec {
-  std::filesystem::path file;
+  std::filesystem::path file;  // or a folder or an index: files.h
   double scale = 1.0;
   std::string block_scales = {};  // factors for blocks and components: block_scales.h
 };
 
 struct Adapter {
-  MappedFile file;
-  safetensors::Header header = {};
-  std::filesystem::path path = {};
-  std::string dialect = {};  // "kohya", "diffusers + ComfyUI"
+  MappedFiles file;
+  safetensors::Header header = {};                // of all files; offsets count in `file`
+  std::filesystem::path path = {};                // as given
+  std::vector<std::filesystem::path> files = {};  // more than one if it is sharded
+  std::string dialect = {};                       // "kohya", "diffusers + ComfyUI"
   double scale = 1;
   std::string block_scales = {};
   bool transposed = false;           // every matrix of the file is stored in the other order
@@ -62,6 +63,9 @@ enum class ProblemKind : uint8_t {
   empty,         // a file without tensors
   duplicate,     // two values for one thing
   other_family,  // made for another model
+  no_lora,       // something else altogether: a VAE, a whole model
+  several_adapters,
+  missing_shard,
   bad_metadata,
   oft_strength,  // a rotation that has no meaning at another scale than 1
 };
@@ -75,6 +79,7 @@ struct Problem {
   std::string file;
   std::string module;  // module or key
   std::string message;
+  std::string shapes = {};  // "Cannot merge X: delta (2, 2) != base (4, 4)", for the log
 };
 
 struct Loaded {

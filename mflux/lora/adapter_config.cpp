@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,7 +23,7 @@ constexpr uint64_t kMaxRank = 1'000'000;
 constexpr std::array<std::string_view, 5> kChangedBase = {
     "pissa", "olora", "loftq", "corda", "eva"};
 
-constexpr std::array<std::string_view, 11> kFields = {
+constexpr std::array<std::string_view, 12> kFields = {
     "lora_alpha",
     "r",
     "use_rslora",
@@ -33,7 +34,8 @@ constexpr std::array<std::string_view, 11> kFields = {
     "alpha",
     "use_cayley_neumann",
     "num_cayley_neumann_terms",
-    "coft"};
+    "coft",
+    "lora_parameters"};
 constexpr uint64_t kMaxTerms = 100;
 
 // Keys of the metadata that stand for a field, as plain strings.
@@ -92,9 +94,13 @@ class ConfigReader {
         fail(fmt::format("'{}' is not between 1 and {}", key, kMaxTerms));
       }
     }
+    if (field == "lora_parameters" && value.is_object() && value.contains("scale")) {
+      rules.scale = number(key, value["scale"]);
+    }
     if (field == "init_lora_weights" && value.is_string()) rules.initialization = value;
     if (field == "alpha_pattern") {
       read_patterns(key, value, rules.alphas, [&](const Json& v) { return number(key, v); });
+      for (const auto& [text, alpha] : value.items()) rules.alpha_texts.push_back(text);
     }
     if (field == "rank_pattern") {
       read_patterns(key, value, rules.ranks, [&](const Json& v) { return rank(key, v); });
@@ -140,22 +146,58 @@ class ConfigReader {
   std::string error_;
 };
 
+namespace {
+
+// PEFT's LoHa and LoKr call it "alpha", its LoRA "lora_alpha".
+bool has_own_alpha(const AdapterConfig::Rules& rules) {
+  return rules.method == "LOHA" || rules.method == "LOKR";
+}
+
+}  // namespace
+
 std::optional<ModuleConfig> AdapterConfig::find(
     std::string_view component, std::string_view module) const {
   const Rules* found = this->rules(component);
   if (found == nullptr) return std::nullopt;
   const Rules& rules = *found;
-  const bool has_own = rules.method == "LOHA" || rules.method == "LOKR";
-  const std::optional<double> general = has_own ? rules.own_alpha : rules.alpha;
+  const std::optional<double> general = has_own_alpha(rules) ? rules.own_alpha : rules.alpha;
   const double* alpha = first_match(rules.alphas, module);
-  if (alpha == nullptr && !general) return std::nullopt;
+  if (alpha == nullptr && !general && !rules.scale) return std::nullopt;
   ModuleConfig config;
-  config.alpha = alpha != nullptr ? *alpha : *general;
+  config.alpha = alpha != nullptr ? *alpha : general.value_or(0);
+  if (alpha == nullptr && !general) config.scale = rules.scale;
   const uint64_t* rank = first_match(rules.ranks, module);
   config.rank = rank != nullptr ? std::optional(*rank) : rules.rank;
   config.rank_stabilized = rules.rank_stabilized;
   config.is_lokr = rules.method == "LOKR";
   return config;
+}
+
+std::vector<std::string> AdapterConfig::unused_alphas(
+    std::span<const std::pair<std::string, std::string>> layers) const {
+  std::vector<std::string> unused;
+  for (const auto& [component, rules] : rules_) {
+    std::set<const double*> used;  // values of patterns
+    bool has_layers = false;
+    for (const auto& [of, name] : layers) {
+      if (this->rules(of) != &rules) continue;
+      has_layers = true;
+      used.insert(first_match(rules.alphas, name));
+    }
+    const auto add = [&, &component = component](std::string_view field, double value) {
+      const std::string_view dot = component.empty() ? "" : ".";
+      unused.push_back(fmt::format("{}{}{} = {:g}", component, dot, field, value));
+    };
+    const bool has_own = has_own_alpha(rules);
+    if (rules.alpha && (!has_layers || has_own)) add("lora_alpha", *rules.alpha);
+    if (rules.own_alpha && (!has_layers || !has_own)) add("alpha", *rules.own_alpha);
+    for (size_t i = 0; i < rules.alphas.size(); ++i) {
+      const double& value = rules.alphas[i].second;
+      if (used.contains(&value)) continue;
+      add(fmt::format("alpha_pattern '{}'", rules.alpha_texts[i]), value);
+    }
+  }
+  return unused;
 }
 
 const AdapterConfig::Rules* AdapterConfig::rules(std::string_view component) const {
@@ -187,6 +229,10 @@ ParsedConfig parse_adapter_config(std::string_view text) {
   ConfigReader reader;
   reader.read(json);
   return std::move(reader).take();
+}
+
+bool is_read_from_metadata(std::string_view key) {
+  return std::ranges::find(kPlainKeys, key, &PlainKey::key) != kPlainKeys.end();
 }
 
 ParsedConfig metadata_config(const safetensors::Metadata& metadata) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@ namespace mflux::lora {
 // What a configuration says about one module.
 struct ModuleConfig {
   double alpha = 0;
+  std::optional<double> scale = {};  // mlx-lm's, in place of alpha / rank
   std::optional<uint64_t> rank = {};
   bool rank_stabilized = false;  // scale = alpha / sqrt(rank)
   bool is_lokr = false;          // PEFT's LoKr, which scales whole factors as well
@@ -37,15 +39,22 @@ class AdapterConfig {
     std::optional<uint64_t> rank = {};
     bool rank_stabilized = false;
     std::vector<std::pair<Pattern, double>> alphas = {};  // the first that matches counts
+    std::vector<std::string> alpha_texts = {};            // the patterns as they are written
     std::vector<std::pair<Pattern, uint64_t>> ranks = {};
     std::string initialization = {};       // init_lora_weights, if it is a method's name
     std::string method = {};               // peft_type: "LORA", "LOKR", ...
     std::optional<double> own_alpha = {};  // "alpha", as LoHa and LoKr call it
+    std::optional<double> scale = {};      // of mlx-lm's "lora_parameters"
     OftConfig oft = {};
   };
 
   // `module` without prefix. None if nothing says an alpha for it.
   std::optional<ModuleConfig> find(std::string_view component, std::string_view module) const;
+
+  // Alphas that count for none of the layers: "transformer.lora_alpha = 16". A layer is a component
+  // and a name without prefix.
+  std::vector<std::string> unused_alphas(
+      std::span<const std::pair<std::string, std::string>> layers) const;
 
   // None if the configuration is not of OFT.
   const OftConfig* find_oft(std::string_view component) const;
@@ -70,6 +79,10 @@ struct ParsedConfig {
 // `text`: adapter_config.json, or the metadata "lora_adapter_metadata", in which names may begin
 // with a component.
 ParsedConfig parse_adapter_config(std::string_view text);
+
+// Is a metadata value with this key taken as a part of the configuration, where there is no
+// "lora_adapter_metadata".
+bool is_read_from_metadata(std::string_view key);
 
 // The configuration in a file's metadata: "lora_adapter_metadata", or single values as strings.
 ParsedConfig metadata_config(const safetensors::Metadata& metadata);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "mflux/lora/builder.h"
 #include "mflux/lora/values.h"
@@ -50,6 +51,10 @@ Shape without_ones(Shape shape, size_t dimensions) {
   return shape;
 }
 
+std::string size_text(const Shape& shape) {
+  return fmt::format("{}", fmt::join(shape, " x "));
+}
+
 std::optional<Refusal> check_values(const TensorInfo& info, std::span<const std::byte> file) {
   if (info.bytes == 0) {
     return Refusal{
@@ -82,7 +87,7 @@ Alpha find_alpha(const Module& module, uint64_t rank, const FileContext& file, N
         module.name);
   }
   return {
-      .value = config.alpha,
+      .value = config.scale ? *config.scale * static_cast<double>(rank) : config.alpha,
       .source = first ? AlphaSource::metadata : AlphaSource::adapter_config,
       .rank_stabilized = config.rank_stabilized};
 }
@@ -173,15 +178,7 @@ void Builder::add_diff(const TensorInfo& info) {
 bool Builder::fits_target(const TensorInfo& info) {
   const Shape base = weight_shape();
   if (without_ones(info.spec.shape, 1) == without_ones(base, 1)) return true;
-  refuse(
-      ProblemKind::shape_mismatch,
-      fmt::format(
-          "Cannot merge {}: delta {} != base {} of {}/{}",
-          module_.name,
-          shape_text(info),
-          to_string(base),
-          target_.component,
-          target_.rows.front().tensor));
+  refuse_size(info.spec.shape, base, base_name(), "delta");
   return false;
 }
 
@@ -207,13 +204,9 @@ std::optional<Target> Builder::bias_target(const TensorInfo& info) {
     }
   }
   if (without_ones(info.spec.shape, 1) != Shape{target.outputs}) {
-    refuse(
-        ProblemKind::shape_mismatch,
-        fmt::format(
-            "Cannot merge {}: bias delta {} != base ({})",
-            module_.name,
-            shape_text(info),
-            target.outputs));
+    const TargetRows& rows = target.rows.front();
+    const std::string name = fmt::format("{}/{}", rows.component, rows.tensor);
+    refuse_size(info.spec.shape, {target.outputs}, name, "bias delta");
     return std::nullopt;
   }
   return target;
@@ -228,11 +221,29 @@ bool Builder::refuse(ProblemKind kind, std::string message) {
   return refuse(Refusal{kind, std::move(message)});
 }
 
+bool Builder::refuse_size(
+    const Shape& given, const Shape& layer, std::string_view of, std::string_view what) {
+  return refuse(Refusal{
+      ProblemKind::shape_mismatch,
+      fmt::format(
+          "Cannot merge {}: the LoRA gives {}, the layer is {} ({})",
+          module_.name,
+          size_text(given),
+          size_text(layer),
+          of),
+      fmt::format(
+          "Cannot merge {}: {} {} != base {}",
+          module_.name,
+          what,
+          to_string(given),
+          to_string(layer))});
+}
+
 bool Builder::refuse_shape(const TensorInfo& info, std::string_view expected) {
   return refuse(
       ProblemKind::shape_mismatch,
       fmt::format(
-          "Cannot merge {}: '{}' is {}, expected {}; base {}",
+          "Cannot merge {}: '{}' is {}, expected {}; the layer is {}",
           module_.name,
           info.name,
           shape_text(info),
@@ -286,11 +297,11 @@ Shape Builder::weight_shape() const {
 }
 
 std::string Builder::base_text() const {
-  return fmt::format(
-      "{} of {}/{}",
-      to_string(Shape{target_.outputs, target_.inputs}),
-      target_.component,
-      target_.rows.front().tensor);
+  return fmt::format("{} ({})", size_text({target_.outputs, target_.inputs}), base_name());
+}
+
+std::string Builder::base_name() const {
+  return fmt::format("{}/{}", target_.component, target_.rows.front().tensor);
 }
 
 }  // namespace mflux::lora

@@ -85,9 +85,9 @@ Refusal refuse_shapes(const Module& module, const FileContext& file) {
   const Target& target = *module.place.target;
   const TensorInfo& down = *module.find(Parameter::down);
   const TensorInfo& up = *module.find(Parameter::up);
-  const std::string base = fmt::format(
-      "{} of {}/{}",
-      matrix_text(target.outputs, target.inputs),
+  const std::string layer = fmt::format(
+      "{} ({}/{})",
+      size_text({target.outputs, target.inputs}),
       target.component,
       target.rows.front().tensor);
   const std::optional<Pair> pair = pair_of(module);
@@ -95,23 +95,23 @@ Refusal refuse_shapes(const Module& module, const FileContext& file) {
     return {
         ProblemKind::shape_mismatch,
         fmt::format(
-            "Cannot merge {}: A {} and B {} are not matrices; base {}",
+            "Cannot merge {}: A {} and B {} are not matrices; the layer is {}",
             module.name,
             shape_text(down),
             shape_text(up),
-            base)};
+            layer)};
   }
   if (!pair->has_rank(false) && !pair->has_rank(true)) {
     return {
         ProblemKind::rank_mismatch,
         fmt::format(
-            "Cannot merge {}: A {} has rank {}, B {} has rank {}; base {}",
+            "Cannot merge {}: A {} has rank {}, B {} has rank {}; the layer is {}",
             module.name,
             shape_text(down),
             pair->down_rank(file.transposed),
             shape_text(up),
             pair->up_rank(file.transposed),
-            base)};
+            layer)};
   }
   const bool is_wide = is_input_layer(target, file.model) && pair->has_rank(false) &&
                        pair->outputs(false) == target.outputs;
@@ -119,18 +119,25 @@ Refusal refuse_shapes(const Module& module, const FileContext& file) {
     return widening(module, target.inputs, pair->inputs(false));
   }
   std::string message = fmt::format(
-      "Cannot merge {}: delta {} and alt {} != base {} (A {}, B {})",
+      "Cannot merge {}: the LoRA gives {}, the layer is {}; A is {}, B {}",
       module.name,
-      matrix_text(pair->outputs(false), pair->inputs(false)),
-      matrix_text(pair->outputs(true), pair->inputs(true)),
-      base,
-      shape_text(down),
-      shape_text(up));
+      size_text({pair->outputs(file.transposed), pair->inputs(file.transposed)}),
+      layer,
+      size_text(down.spec.shape),
+      size_text(up.spec.shape));
   if (is_wide && pair->inputs(false) == kFillWidth * target.inputs) {
     message += "; it was made for FLUX.1-Fill, whose input is wider";
   }
   if (file.mixed) message += "; other layers of the file fit only in the other matrix order";
-  return {ProblemKind::shape_mismatch, message};
+  return {
+      ProblemKind::shape_mismatch,
+      message,
+      fmt::format(
+          "Cannot merge {}: delta {} and alt {} != base {}",
+          module.name,
+          matrix_text(pair->outputs(false), pair->inputs(false)),
+          matrix_text(pair->outputs(true), pair->inputs(true)),
+          matrix_text(target.outputs, target.inputs))};
 }
 
 }  // namespace
@@ -204,13 +211,7 @@ std::optional<LowRank> Builder::low_rank_with_core() {
     return std::nullopt;
   }
   if (up->rows != target_.outputs || down->columns != target_.inputs) {
-    refuse(
-        ProblemKind::shape_mismatch,
-        fmt::format(
-            "Cannot merge {}: delta {} != base {}",
-            module_.name,
-            matrix_text(up->rows, down->columns),
-            base_text()));
+    refuse_size({up->rows, down->columns}, {target_.outputs, target_.inputs}, base_name(), "delta");
     return std::nullopt;
   }
   return LowRank{
@@ -234,7 +235,10 @@ bool Builder::has_base_width(const TensorInfo& shape) {
     refuse(
         ProblemKind::shape_mismatch,
         fmt::format(
-            "'{}' asks for a weight of {}, base {}", shape.name, to_string(sizes), base_text()));
+            "'{}' asks for a weight of {}, the layer is {}",
+            shape.name,
+            to_string(sizes),
+            base_text()));
   }
   return false;
 }

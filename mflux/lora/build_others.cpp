@@ -223,7 +223,8 @@ void Builder::add_glora() {
     refuse(
         ProblemKind::shape_mismatch,
         fmt::format(
-            "Cannot merge {}: GLoRA's a1 {}, a2 {}, b1 {}, b2 {} fit base {} in neither order",
+            "Cannot merge {}: GLoRA's a1 {}, a2 {}, b1 {}, b2 {} fit the layer, {}, in neither "
+            "order",
             module_.name,
             to_string(module_.find(glora_a1)->spec.shape),
             to_string(module_.find(glora_a2)->spec.shape),

@@ -65,7 +65,7 @@ void Builder::add_loha() {
     refuse(
         ProblemKind::shape_mismatch,
         fmt::format(
-            "Cannot merge {}: LoHa's '{}' and '{}' make {}, base {}",
+            "Cannot merge {}: LoHa's '{}' and '{}' make {}, the layer is {}",
             module_.name,
             part.up.info->name,
             part.down.info->name,
@@ -95,7 +95,7 @@ void Builder::add_lokr() {
     refuse(
         ProblemKind::shape_mismatch,
         fmt::format(
-            "Cannot merge {}: LoKr's {} (x) {} make {}, base {}",
+            "Cannot merge {}: LoKr's {} (x) {} make {}, the layer is {}",
             module_.name,
             to_string(Shape{first->rows, first->columns}),
             to_string(Shape{second->rows, second->columns}),

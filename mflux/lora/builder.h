@@ -15,6 +15,8 @@ namespace mflux::lora {
 // Linear layers are stored as 1x1 convolutions by some: the ones at the end say nothing.
 Shape without_ones(Shape shape, size_t dimensions);
 
+std::string size_text(const Shape& shape);  // "192 x 64"
+
 class Builder {
  public:
   Builder(const Module& module, const FileContext& file, Notes& notes)
@@ -54,6 +56,9 @@ class Builder {
   // The first refusal counts. True: there is one.
   bool refuse(std::optional<Refusal> refusal);
   bool refuse(ProblemKind kind, std::string message);
+  // What the LoRA gives for the layer has another size.
+  bool refuse_size(
+      const Shape& given, const Shape& layer, std::string_view of, std::string_view what);
   bool refuse_shape(const safetensors::TensorInfo& info, std::string_view expected);
 
   Factor factor(const safetensors::TensorInfo& info, uint64_t rows, uint64_t columns) const;
@@ -72,7 +77,8 @@ class Builder {
   void add(Update update, std::initializer_list<Parameter> parameters);
   const Shape* canonical_shape(const TargetRows& rows) const;
   Shape weight_shape() const;  // [outputs, inputs], or the tensor's own if the target is all of it
-  std::string base_text() const;
+  std::string base_name() const;
+  std::string base_text() const;  // "192 x 64 (transformer/proj_out.weight)"
 
   const Module& module_;
   const Target& target_;

@@ -4,14 +4,19 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/file.h"
 #include "mflux/lora/family.h"
+#include "mflux/lora/files.h"
 #include "mflux/lora/grammar.h"
+#include "mflux/lora/stranger.h"
+#include "mflux/safetensors/wrappers.h"
 
 namespace mflux::lora {
 namespace {
@@ -37,7 +42,8 @@ void read_configs(Contents& contents) {
       "the metadata's LoRA configuration",
       contents.metadata,
       contents.bad_metadata);
-  const std::filesystem::path sidecar = contents.path.parent_path() / "adapter_config.json";
+  const std::filesystem::path sidecar =
+      contents.files.front().parent_path() / "adapter_config.json";
   if (!std::filesystem::exists(sidecar)) return;
   use_config(
       parse_adapter_config(read_text(sidecar)),
@@ -46,42 +52,96 @@ void read_configs(Contents& contents) {
       contents.bad_metadata);
 }
 
+// What the key says besides its module and the adapter's name.
+std::string ending_of(std::string_view key, const ParsedKey& parsed) {
+  std::string ending(key.substr(parsed.module.size()));
+  if (parsed.adapter.empty()) return ending;
+  const auto at = static_cast<size_t>(parsed.adapter.data() - key.data()) - parsed.module.size();
+  return ending.erase(at - 1, parsed.adapter.size() + 1);
+}
+
+// A file that PEFT did not write itself may hold what several adapters have learned.
+void check_adapters(const std::set<std::string, std::less<>>& names, Contents& contents) {
+  if (names.size() < 2) return;
+  contents.refusal = Refusal{
+      ProblemKind::several_adapters,
+      fmt::format(
+          "holds {} adapters ({}), and a LoRA file can hold one: save each to a file of its own",
+          names.size(),
+          fmt::join(names, ", "))};
+}
+
 void group_keys(Contents& contents) {
-  std::map<std::string_view, size_t> positions;
+  std::map<std::string, size_t> positions;
+  std::set<std::string, std::less<>> adapters;
   for (const TensorInfo& info : contents.header.tensors) {
-    if (const auto why = ignored_because(info.name); !why.empty()) {
+    const std::string key = safetensors::without_wrappers(info.name);
+    if (const auto why = ignored_because(key); !why.empty()) {
       contents.ignored.push_back({&info, why});
       continue;
     }
-    const auto parsed = parse_key(info.name);
-    if (const auto why = refused_because(info.name); !why.empty() || !parsed) {
+    const auto parsed = parse_key(key);
+    if (const auto why = refused_because(key); !why.empty() || !parsed) {
       contents.refused.push_back({&info, why});
       continue;
     }
-    const auto [position, is_new] = positions.emplace(parsed->module, contents.modules.size());
-    if (is_new) contents.modules.push_back({std::string(parsed->module), {}});
-    contents.modules[position->second].parts.push_back({parsed->parameter, &info});
+    contents.other_order = contents.other_order || parsed->other_order;
+    if (!parsed->adapter.empty()) adapters.emplace(parsed->adapter);
+    const std::string module(parsed->module);
+    const auto [position, is_new] = positions.emplace(module, contents.modules.size());
+    if (is_new) contents.modules.push_back({module, {}});
+    contents.modules[position->second].parts.push_back(
+        {parsed->parameter, &info, ending_of(key, *parsed)});
   }
+  check_adapters(adapters, contents);
 }
 
-// A model's tensors have the same endings as values that replace one.
-bool is_of_lora(const TensorInfo& info) {
-  const std::optional<ParsedKey> parsed = parse_key(info.name);
-  if (!parsed) return !refused_because(info.name).empty();
-  return (parsed->parameter != Parameter::weight && parsed->parameter != Parameter::bias) ||
-         info.name.ends_with(".set_weight");
+// Headers of all files as one; where a tensor lies follows from where its file is mapped.
+safetensors::Header join_headers(const Contents& contents) {
+  safetensors::Header joined;
+  std::set<std::string> names;
+  for (size_t i = 0; i < contents.files.size(); ++i) {
+    safetensors::Header header = safetensors::read_header(File::open(contents.files[i]));
+    const auto [begin, end] = contents.file.places()[i];
+    if (header.file_bytes != end - begin) {
+      fail("{}: changed while it was read", contents.files[i].string());
+    }
+    joined.file_bytes += header.file_bytes;
+    joined.metadata.merge(header.metadata);
+    for (TensorInfo& info : header.tensors) {
+      if (!names.insert(info.name).second) {
+        fail("{}: the tensor '{}' is in another shard too", contents.files[i].string(), info.name);
+      }
+      info.offset += begin;
+      joined.tensors.push_back(std::move(info));
+    }
+  }
+  return joined;
 }
 
 }  // namespace
 
+// A model's tensors have the same endings as values that replace one.
+bool is_of_lora(const TensorInfo& info) {
+  const std::string key = safetensors::without_wrappers(info.name);
+  const std::optional<ParsedKey> parsed = parse_key(key);
+  if (!parsed) return !refused_because(key).empty();
+  return (parsed->parameter != Parameter::weight && parsed->parameter != Parameter::bias) ||
+         key.ends_with(".set_weight");
+}
+
 Contents open_contents(const std::filesystem::path& path) {
-  Contents contents{.path = path, .file = MappedFile(path)};
-  contents.header = safetensors::read_header(File::open(path));
-  if (contents.header.file_bytes != contents.file.bytes().size()) {
-    fail("{}: changed while it was read", path.string());
-  }
+  const std::vector<std::filesystem::path> files = lora_files(path);
+  Contents contents{
+      .path = path.has_filename() ? path : path.parent_path(),  // of "folder/"
+      .files = files,
+      .file = MappedFiles(files)};
+  contents.header = join_headers(contents);
   read_configs(contents);
   group_keys(contents);
+  if (auto what = stranger(contents.header); !what.empty()) {
+    contents.refusal = Refusal{ProblemKind::no_lora, std::move(what)};
+  }
   return contents;
 }
 

@@ -5,12 +5,13 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "mflux/base/file.h"
+#include "mflux/base/mapped_files.h"
 #include "mflux/lora/adapter_config.h"
 #include "mflux/lora/module.h"
 #include "mflux/safetensors/header.h"
@@ -25,18 +26,25 @@ struct StrayKey {
 
 struct Contents {
   std::filesystem::path path;
-  MappedFile file;
-  safetensors::Header header = {};
-  std::vector<Module> modules = {};    // in file order, their places not resolved
-  std::vector<StrayKey> ignored = {};  // no weight change: left out with a word
+  std::vector<std::filesystem::path> files;
+  MappedFiles file;
+  safetensors::Header header = {};      // of all files; offsets count in `file`
+  std::optional<Refusal> refusal = {};  // why nothing of it can be merged
+  std::vector<Module> modules = {};     // in file order, their places not resolved
+  std::vector<StrayKey> ignored = {};   // no weight change: left out with a word
   std::vector<StrayKey> refused = {};
   AdapterConfig metadata = {};
-  AdapterConfig sidecar = {};                  // adapter_config.json beside the file
+  AdapterConfig sidecar = {};  // adapter_config.json beside the file
+  bool other_order = false;    // its names are MLX's, which say that the matrices are transposed
   std::vector<std::string> bad_metadata = {};  // what is wrong with the two
 };
 
-// Throws Error for a file that cannot be read or is no well-formed safetensors file.
+// Throws Error for a file that cannot be read or is no well-formed safetensors file. `path`: see
+// files.h.
 Contents open_contents(const std::filesystem::path& path);
+
+// Is it a key of a LoRA, and not the name of a tensor that any model may have.
+bool is_of_lora(const safetensors::TensorInfo& info);
 
 // Do the keys look like a LoRA's rather than a model's.
 bool looks_like_lora(const safetensors::Header& header);

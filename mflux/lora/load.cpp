@@ -15,6 +15,8 @@
 #include "mflux/lora/family.h"
 #include "mflux/lora/module.h"
 #include "mflux/lora/names.h"
+#include "mflux/lora/stated_alphas.h"
+#include "mflux/lora/stranger.h"
 
 namespace mflux::lora {
 namespace {
@@ -42,12 +44,12 @@ class Loader {
 
   void run() {
     for (const TensorInfo& info : contents_.header.tensors) records_[info.name].key = info.name;
-    if (contents_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
+    for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
+    if (const auto refusal = whole_refusal()) return refuse_all(*refusal);
     for (std::string& message : contents_.bad_metadata) {
       problem(ProblemKind::bad_metadata, "", std::move(message));
     }
     record_strays();
-    for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
     check_family();
     keep_applicable();
     choose_order();
@@ -56,18 +58,42 @@ class Loader {
     for (const std::string& part : block_scales_.unused()) {
       loaded_.notes.push_back(fmt::format("{}: has nothing that '{}' could scale", path_, part));
     }
+    note_unused_alphas();
     notes_.write(path_, loaded_.notes);
     finish();
   }
 
  private:
-  void problem(ProblemKind kind, const std::string& module, std::string message) {
-    loaded_.problems.push_back({index_, kind, path_, module, std::move(message)});
+  void problem(
+      ProblemKind kind, const std::string& module, std::string message, std::string shapes = {}) {
+    loaded_.problems.push_back(
+        {index_, kind, path_, module, std::move(message), std::move(shapes)});
   }
 
   void refuse(const Module& module, Refusal refusal) {
     for (const Part& part : module.parts) records_[part.info->name].reason = refusal.message;
-    problem(refusal.kind, module.name, std::move(refusal.message));
+    problem(refusal.kind, module.name, std::move(refusal.message), std::move(refusal.shapes));
+  }
+
+  std::optional<Refusal> whole_refusal() const {
+    if (contents_.refusal) return contents_.refusal;
+    if (contents_.header.tensors.empty()) return Refusal{ProblemKind::empty, "holds no tensors"};
+    std::string what = stranger_to(model_, contents_.header, contents_.modules);
+    if (what.empty()) return std::nullopt;
+    return Refusal{ProblemKind::no_lora, std::move(what)};
+  }
+
+  void refuse_all(const Refusal& refusal) {
+    for (auto& [key, record] : records_) record.reason = refusal.message;
+    problem(refusal.kind, "", refusal.message);
+    finish();
+  }
+
+  void note_unused_alphas() {
+    for (UnusedAlpha& unused : unused_alphas(contents_.modules, file_, contents_.header.metadata)) {
+      if (unused.key != nullptr) records_[unused.key->name].reason = unused.why;
+      notes_.add(unused.why, unused.where);
+    }
   }
 
   void record_strays() {
@@ -194,8 +220,11 @@ class Loader {
       transposed += fit.transposed && !fit.as_stored ? 1 : 0;
     }
     file_.mixed = as_stored > 0 && transposed > 0;
-    file_.transposed = transposed > 0 && as_stored == 0;
-    if (file_.transposed) {
+    file_.transposed = as_stored == 0 && (transposed > 0 || contents_.other_order);
+    if (file_.transposed && transposed == 0) {
+      loaded_.notes.push_back(
+          fmt::format("{}: read as transposed, as MLX's names (lora_a, lora_b) say", path_));
+    } else if (file_.transposed) {
       loaded_.notes.push_back(fmt::format(
           "{}: {} layer(s) fit only with A and B transposed and none as stored: the whole file is "
           "read as transposed",
@@ -268,6 +297,7 @@ class Loader {
         {.file = std::move(contents_.file),
          .header = std::move(contents_.header),
          .path = std::move(contents_.path),
+         .files = std::move(contents_.files),
          .dialect = dialect_of(contents_.modules),
          .scale = spec_.scale,
          .block_scales = spec_.block_scales,

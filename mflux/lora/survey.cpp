@@ -22,6 +22,10 @@ class Surveyor {
 
   Survey run() {
     if (contents_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
+    if (contents_.refusal) {
+      problem(contents_.refusal->kind, "", contents_.refusal->message);
+      contents_.modules.clear();
+    }
     for (const std::string& message : contents_.bad_metadata) {
       problem(ProblemKind::bad_metadata, "", message);
     }
@@ -70,7 +74,7 @@ class Surveyor {
       as_stored = as_stored || fits;
       transposed = transposed || (!fits && rank_of(module, true).has_value());
     }
-    survey_.transposed = transposed && !as_stored;
+    survey_.transposed = contents_.other_order || (transposed && !as_stored);
   }
 
   void add(const Module& module) {

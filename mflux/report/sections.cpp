@@ -45,7 +45,9 @@ void put_loras(std::string& out, const ReportFacts& facts) {
     const LoraRecord& record = lora.record;
     rows.push_back(
         {escape_name(record.file.file),
-         record.layers == 0 ? "–" : percent(record.kept),
+         record.layers == 0      ? "–"
+         : is_noise(record.kept) ? "noise"
+                                 : percent(record.kept),
          std::to_string(record.layers),
          escape(fmt::format(
              "{}{}{}", record.scale, record.block_scales.empty() ? "" : "; ", record.block_scales)),

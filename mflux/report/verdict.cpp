@@ -39,6 +39,10 @@ std::string form(const ReportFacts& facts) {
 
 // How much of the LoRAs that were merged survived, as a subject.
 std::string survivors(const std::vector<const BakedLora*>& merged) {
+  const auto lost = std::ranges::count_if(
+      merged, [](const BakedLora* lora) { return is_noise(lora->record.kept); });
+  if (lost != 0 && merged.size() == 1) return "nothing that could be told from noise";
+  if (lost != 0) return fmt::format("nothing of {} that could be told from noise", lost);
   double least = 1;  // more than all is luck, and nothing to boast of
   std::set<std::string> shares;
   for (const BakedLora* lora : merged) {
@@ -87,6 +91,12 @@ void judge(ReportFacts& facts) {
     skipped = skipped || !lora.skipped.empty();
     if (lora.record.layers == 0) {
       facts.warnings.push_back(fmt::format("{} was not merged at all.", file));
+    } else if (is_noise(lora.record.kept)) {
+      facts.warnings.push_back(fmt::format(
+          "{} is lost in the noise: {} moves the weights {:.2f} times as far as the LoRA itself.",
+          file,
+          storing(facts),
+          lora.record.kept));
     } else if (lora.record.kept < kKeptWarning) {
       facts.warnings.push_back(fmt::format(
           "Only {} of {} survives {}. More bits, --rounding delta or baking from the "

@@ -135,6 +135,14 @@ WeightMap read_index(const fs::path& path) {
   return result;
 }
 
+std::vector<std::string> files_named_by(const WeightMap& index) {
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : index) files.insert(file);
+  std::vector<std::string> names(files.begin(), files.end());
+  std::sort(names.begin(), names.end(), natural_less);
+  return names;
+}
+
 OpenedFile open_one(const fs::path& path) {
   File file = File::open(path);
   Header header = read_header(file);
@@ -261,10 +269,7 @@ TensorFolder open_folder(const fs::path& path) {
   if (const auto index_name = only_index(path, listed)) {
     folder.index_name = *index_name;
     index = read_index(path / *index_name);
-    std::set<std::string> files;
-    for (const auto& [tensor, file] : index) files.insert(file);
-    names.assign(files.begin(), files.end());
-    std::sort(names.begin(), names.end(), natural_less);
+    names = files_named_by(index);
   } else {
     names = listed.files;
     if (!names.empty()) check_series(path, names);
@@ -299,13 +304,16 @@ TensorFolder open_file(const fs::path& path) {
   return folder;
 }
 
+std::vector<std::string> files_of_index(const fs::path& index) {
+  return files_named_by(read_index(index));
+}
+
 uint64_t files_in_index(const fs::path& path, const std::string& file) {
   for (const std::string& name : names_ending_in(path, ".json")) {
     const std::optional<FileName> parsed = parse_file_name(name);
     if (!parsed || !parsed->index) continue;
-    std::set<std::string> files;
-    for (const auto& [tensor, shard] : read_index(path / name)) files.insert(shard);
-    if (files.contains(file)) return files.size();
+    const std::vector<std::string> files = files_of_index(path / name);
+    if (std::ranges::find(files, file) != files.end()) return files.size();
   }
   return 0;
 }

@@ -47,6 +47,9 @@ TensorFolder open_folder(const std::filesystem::path& folder);
 
 TensorFolder open_file(const std::filesystem::path& file);  // one file as a set
 
+// The files that an index names, sorted, numbers by value.
+std::vector<std::string> files_of_index(const std::filesystem::path& index);
+
 // metadata.total_size of an index; none if it does not tell.
 std::optional<uint64_t> index_total_size(const std::filesystem::path& index);
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -33,6 +34,11 @@ LoraFile two_layers() {
     file.add(module + ".lora_B.weight", {64, 4});
   }
   return file;
+}
+
+bool has_note(const Loaded& loaded, std::string_view part) {
+  return std::ranges::any_of(
+      loaded.notes, [&](const std::string& note) { return contains(note, part); });
 }
 
 struct Scale {
@@ -171,7 +177,94 @@ TEST_CASE("adapter_config.json beside the file is asked last") {
   const Loaded both = load({&spec, 1}, flux());
   require_clean(both);
   CHECK(scale_of_layer(both, kK) == Scale{8, "metadata", 2});
-  CHECK(contains(both.notes.back(), "says another alpha"));
+  CHECK(has_note(both, "says another alpha"));
+}
+
+TEST_CASE("an alpha that is stated but not used is told") {
+  const struct {
+    std::string key;  // of the metadata, or a tensor
+    std::string value;
+    std::string note;
+  } kCases[] = {
+      {"ss_network_alpha", "1", "ss_network_alpha = 1 of the metadata"},
+      {"ss_network_alpha", "16.0", "ss_network_alpha = 16 of the metadata"},
+      {"lora_adapter_metadata",
+       R"({"text_encoder.lora_alpha": 8, "text_encoder.r": 4})",
+       "text_encoder.lora_alpha = 8 of the metadata"},
+      {"lora_adapter_metadata",
+       R"({"lora_alpha": 4, "alpha_pattern": {"attn.to_z": 2, "to_q": 8}})",
+       "alpha_pattern 'attn.to_z' = 2 of the metadata"},
+      {"lora_adapter_metadata",
+       R"({"lora_alpha": 4, "alpha_pattern": {"to_.": 2, "to_q": 8}})",
+       "alpha_pattern 'to_q' = 8 of the metadata"},
+      {"lora_adapter_metadata", R"({"alpha": 16, "r": 4})", "alpha = 16 of the metadata"},
+      {"lora_adapter_metadata",
+       R"({"peft_type": "LOKR", "alpha": 16, "lora_alpha": 8})",
+       "lora_alpha = 8 of the metadata"},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.value);
+    LoraFile file = two_layers();
+    file.metadata[c.key] = c.value;
+    const Loaded loaded = load_file(file, flux());
+    require_clean(loaded);
+    CHECK(has_note(loaded, "alpha is stated but not used"));
+    CHECK(has_note(loaded, c.note));
+  }
+}
+
+TEST_CASE("an alpha that is used, or says the same, is not told as unused") {
+  const std::pair<std::string, std::string> kCases[] = {
+      {"ss_network_alpha", "4"},  // the rank
+      {"ss_network_alpha", "None"},
+      {"lora_alpha", "8"},
+      {"lora_adapter_metadata", R"({"lora_alpha": 4, "alpha_pattern": {"to_q": 8}})"},
+      {"lora_adapter_metadata", R"({"transformer.lora_alpha": 8, "transformer.r": 4})"},
+  };
+  for (const auto& [key, value] : kCases) {
+    CAPTURE(value);
+    LoraFile file = two_layers();
+    file.metadata[key] = value;
+    CHECK_FALSE(has_note(load_file(file, flux()), "not used"));
+  }
+}
+
+TEST_CASE("a tensor's alpha wins over a configuration's, which is told unless they agree") {
+  for (const auto& [stated, is_told] : {std::pair{"8", true}, std::pair{"2", false}}) {
+    LoraFile file = two_layers();
+    file.add_value(std::string(kQ) + ".alpha", 2);
+    file.metadata["lora_adapter_metadata"] = fmt::format(R"({{"lora_alpha": {}}})", stated);
+    const Loaded loaded = load_file(file, flux());
+    CHECK(has_note(loaded, "states alpha 8, which is not used: the tensor's counts") == is_told);
+  }
+}
+
+TEST_CASE("the alpha of a LoKr of two whole factors is told, in the receipt's key as well") {
+  LoraFile file;
+  file.add(std::string(kQ) + ".lokr_w1", {4, 4});
+  file.add(std::string(kQ) + ".lokr_w2", {16, 16});
+  file.add_value(std::string(kQ) + ".alpha", 16);
+  const Loaded loaded = load_file(file, flux());
+  require_clean(loaded);
+  CHECK(has_note(loaded, "both factors of this LoKr are whole"));
+  for (const KeyRecord& key : loaded.adapters.front().keys) {
+    CHECK(key.used);
+    CHECK(contains(key.reason, "alpha is stated but not used") == key.key.ends_with(".alpha"));
+  }
+}
+
+TEST_CASE("mlx-lm's configuration says the scale itself") {
+  const TempDir folder;
+  write_file(
+      folder / "adapter_config.json",
+      R"({"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "dropout": 0.0, "scale": 20.0}})");
+  LoraFile file;
+  file.add(std::string(kQ) + ".lora_a", {64, 4});
+  file.add(std::string(kQ) + ".lora_b", {4, 64});
+  const LoraSpec spec{.file = file.write(folder, "adapters.safetensors")};
+  const Loaded loaded = load({&spec, 1}, flux());
+  require_clean(loaded);
+  CHECK(scale_of_layer(loaded, kQ) == Scale{80, "adapter_config.json", 20});
 }
 
 TEST_CASE("a configuration with another rank than the matrices is told in a note") {

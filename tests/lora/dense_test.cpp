@@ -167,11 +167,13 @@ TEST_CASE("a difference of another shape is refused with both shapes") {
   } kCases[] = {
       {"diffusion_model.double_blocks.0.img_mlp.0.diff",
        {64, 192},
-       "delta (64, 192) != base (192, 64)"},
-      {"diffusion_model.double_blocks.0.img_mlp.0.diff_b", {64}, "bias delta (64) != base (192)"},
+       "the LoRA gives 64 x 192, the layer is 192 x 64"},
+      {"diffusion_model.double_blocks.0.img_mlp.0.diff_b",
+       {64},
+       "the LoRA gives 64, the layer is 192"},
       {"diffusion_model.double_blocks.0.img_attn.norm.query_norm.scale.diff",
        {1, 16},
-       "delta (1, 16) != base (16)"},
+       "the LoRA gives 1 x 16, the layer is 16"},
   };
   for (const auto& c : kCases) {
     CAPTURE(c.key);

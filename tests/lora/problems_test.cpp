@@ -127,7 +127,7 @@ std::vector<Bad> bad_algorithms() {
       {"incomplete", "LoHa needs", with(plus(loha, {".hada_t1", {2, 2}}))},
       {"incomplete", "is no part of LoHa", with(plus(loha, {".rescale", {192}}))},
       {"shape-mismatch",
-       "make (64, 192), base (192, 64)",
+       "make (64, 192), the layer is 192 x 64",
        with(
            {{".hada_w1_a", {64, 2}},
             {".hada_w1_b", {2, 192}},
@@ -145,7 +145,7 @@ std::vector<Bad> bad_algorithms() {
        "LoKr needs",
        with({{".lokr_w1", {4, 4}}, {".lokr_w1_a", {4, 2}}, {".lokr_w2", {48, 16}}})},
       {"shape-mismatch",
-       "LoKr's (4, 4) (x) (16, 48) make (64, 192), base (192, 64)",
+       "LoKr's (4, 4) (x) (16, 48) make (64, 192), the layer is 192 x 64",
        with({{".lokr_w1", {4, 4}}, {".lokr_w2", {16, 48}}})},
       {"rank-mismatch",
        "have no common rank",
@@ -178,7 +178,8 @@ std::vector<Bad> bad_algorithms() {
             {".b2.weight", {2, 64}},
             {".bm.weight", {2, 2}}})},
       {"shape-mismatch",
-       "fit base (192, 64) of transformer/single_transformer_blocks.0.proj_mlp.weight in neither",
+       "fit the layer, 192 x 64 (transformer/single_transformer_blocks.0.proj_mlp.weight), in "
+       "neither",
        with(
            {{".a1.weight", {2, 2}},
             {".a2.weight", {2, 2}},
@@ -197,8 +198,10 @@ std::vector<Bad> bad_algorithms() {
          f.add(kSingle + ".weight", {192});
          f.add_value(kSingle + ".on_input", 1);
        }},
-      {"shape-mismatch", "delta (2, 2) != base (192, 64)", with({{".set_weight", {2, 2}}})},
-      {"shape-mismatch", "bias delta (2) != base (192)", with({{".bias", {2}}})},
+      {"shape-mismatch",
+       "the LoRA gives 2 x 2, the layer is 192 x 64",
+       with({{".set_weight", {2, 2}}})},
+      {"shape-mismatch", "the LoRA gives 2, the layer is 192", with({{".bias", {2}}})},
       {"unsupported", "is one number", with(plus(pair, {".scale", {}}))},
       {"no-bias",
        "has none",
@@ -226,13 +229,13 @@ std::vector<Bad> bad_algorithms() {
 std::vector<Bad> bad_tensors() {
   return {
       {"rank-mismatch",
-       "A (2, 64) has rank 2, B (192, 3) has rank 3; base (192, 64)",
+       "A (2, 64) has rank 2, B (192, 3) has rank 3; the layer is 192 x 64",
        [](LoraFile& f) {
          f.add(kSingle + ".lora_A.weight", {2, 64});
          f.add(kSingle + ".lora_B.weight", {192, 3});
        }},
       {"shape-mismatch",
-       "delta (64, 192) and alt (2, 2) != base (192, 64)",
+       "the LoRA gives 64 x 192, the layer is 192 x 64",
        [](LoraFile& f) { add_pair(f, kSingle, 64, 192); }},
       {"shape-mismatch",
        "are not matrices",

@@ -123,8 +123,8 @@ TEST_CASE("a problem is told with its file, its module and both shapes") {
   CHECK(loaded.problems.front().module == "transformer.transformer_blocks.1.ff.net.0.proj");
   const std::string text = describe(loaded.problems);
   CHECK(contains(text, "bad.safetensors: 1 problem\n"));
-  CHECK(contains(text, "delta (64, 64)"));
-  CHECK(contains(text, "base (192, 64)"));
+  CHECK(contains(text, "the LoRA gives 64 x 64"));
+  CHECK(contains(text, "the layer is 192 x 64"));
   CHECK(contains(text, "[shape-mismatch]"));
 }
 
