@@ -12,6 +12,7 @@
 #include "mflux/hub/hub.h"
 #include "mflux/lora/contents.h"
 #include "mflux/safetensors/file_name.h"
+#include "mflux/lora/files.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
@@ -32,14 +33,22 @@ std::vector<fs::path> safetensors_in(const fs::path& folder) {
   return files;
 }
 
-// The LoRA that `path` is or, as the only one of its kind, holds.
-std::optional<fs::path> find_lora(const fs::path& path) {
-  const std::vector<fs::path> files =
-      fs::is_directory(path) ? safetensors_in(path) : std::vector<fs::path>{path};
-  if (files.size() != 1) return std::nullopt;
-  const safetensors::Header header = safetensors::read_header(File::open(files.front()));
-  if (!lora::looks_like_lora(header)) return std::nullopt;
-  return files.front();
+// The LoRA that `path` is or, as the only one of its kind, holds. `is_tried`: on a model, as a save
+// would take it for --lora, whatever it is.
+std::optional<fs::path> find_lora(const fs::path& path, bool is_tried) {
+  if (fs::is_regular_file(path) && !path.filename().string().ends_with(".json")) {
+    const safetensors::Header header = safetensors::read_header(File::open(path));
+    return is_tried || lora::looks_like_lora(header) ? std::optional(path) : std::nullopt;
+  }
+  try {
+    const fs::path lora = fs::is_directory(path) ? hub::resolve_lora(path.string()) : path;
+    const bool is_lora = std::ranges::all_of(lora::lora_files(lora), [](const fs::path& file) {
+      return lora::looks_like_lora(safetensors::read_header(File::open(file)));
+    });
+    return is_lora ? std::optional(lora) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;  // perhaps a model; what is broken is told where models are opened
+  }
 }
 
 // ---- models
@@ -203,14 +212,14 @@ ModelReport inspect_model(const fs::path& path, const InspectOptions& options) {
 Inspection inspect(const InspectOptions& options) {
   try {
     Inspection found{.path = resolve(options.path)};
-    if (const auto lora = find_lora(found.path)) {
+    if (const auto lora = find_lora(found.path, options.model.has_value())) {
       found.lora = report_lora(
           *lora,
           {.model = options.model,
            .base_model = options.base_model,
            .scale = options.scale,
            .block_scales = options.block_scales});
-      found.bytes = fs::file_size(*lora);
+      for (const fs::path& file : lora::lora_files(*lora)) found.bytes += fs::file_size(file);
       return found;
     }
     if (options.model) {

@@ -55,14 +55,6 @@ std::map<std::string, std::vector<models::SeenMatrix>> seen_matrices(
   return seen;
 }
 
-size_t count_known(const lora::Survey& survey, const lora::Names& names) {
-  size_t known = 0;
-  for (const lora::SurveyedModule& module : survey.modules) {
-    known += names.resolve(module.name).target != nullptr ? 1U : 0U;
-  }
-  return known;
-}
-
 // The edit variant has every layer of the other, and the vision tower.
 const models::Family* tables_of(std::string_view family) {
   return models::find_family(family == "qwen" ? "qwen-edit" : family);
@@ -82,8 +74,7 @@ std::string_view family_by_names(const lora::Survey& survey) {
   size_t most = 0;
   for (const std::string_view family : {"flux", "qwen"}) {
     const models::Family& tables = *tables_of(family);
-    const size_t known =
-        count_known(survey, lora::Names(sized_base(tables, published_sizes(tables))));
+    const size_t known = count_known(survey, sized_base(tables, published_sizes(tables)));
     if (known == most) best = "";
     if (known > most) best = family;
     most = std::max(most, known);
@@ -110,6 +101,14 @@ lora::BaseModel lora_base(const Checkpoint& model, bool transformer_only) {
         std::make_move_iterator(more.end()));
   }
   return base;
+}
+
+size_t count_known(const lora::Survey& survey, const lora::BaseModel& base) {
+  const lora::Names names(base);
+  return static_cast<size_t>(
+      std::ranges::count_if(survey.modules, [&](const lora::SurveyedModule& module) {
+        return names.resolve(module.name).target != nullptr;
+      }));
 }
 
 std::optional<lora::BaseModel> published_base(const lora::Survey& survey, std::string_view family) {

@@ -18,4 +18,7 @@ lora::BaseModel lora_base(const Checkpoint& model, bool transformer_only = false
 // family it is.
 std::optional<lora::BaseModel> published_base(const lora::Survey& survey, std::string_view family);
 
+// How many of the file's modules are layers of the model.
+size_t count_known(const lora::Survey& survey, const lora::BaseModel& base);
+
 }  // namespace mflux

@@ -130,12 +130,8 @@ class Reporter {
   LoraReport run() {
     if (options_.model) {
       try_on_model();
-    } else if (const auto base = published_base(report_.survey, family())) {
-      report_.stand_in = base->title;
-      try_on(*base);
     } else {
-      report_.problems = report_.survey.problems;
-      cover_names();
+      try_on_published();
     }
     list_dead();
     judge();
@@ -143,10 +139,61 @@ class Reporter {
   }
 
  private:
-  std::string family() const {
-    if (!options_.base_model) return report_.survey.family;
-    const models::Family* asked = models::find_family(*options_.base_model);
-    return asked == nullptr ? "" : std::string(models::family_name(*asked));
+  // The families that may be meant: the one asked for, the one the metadata name, else all.
+  std::vector<std::string> families() const {
+    if (options_.base_model) {
+      const models::Family* asked = models::find_family(*options_.base_model);
+      if (asked != nullptr) return {std::string(models::family_name(*asked))};
+    }
+    if (report_.survey.by_metadata) return {report_.survey.family};
+    return {"flux", "qwen"};
+  }
+
+  // A published model and how the file fits it.
+  struct Trial {
+    lora::BaseModel base = {};
+    size_t known = 0;  // modules
+    bool fits = false;
+  };
+
+  // The one that the file fits, else the one whose names it has; none if two are as good.
+  const Trial* best(const std::vector<Trial>& trials) const {
+    const auto rank = [](const Trial& trial) {
+      return trial.known == 0 ? 0 : trial.known + (trial.fits ? kFits : 0);
+    };
+    if (trials.size() == 1) return &trials.front();
+    const Trial* best = nullptr;
+    for (const Trial& trial : trials) {
+      if (rank(trial) == 0) continue;
+      if (best == nullptr || rank(trial) > rank(*best)) {
+        best = &trial;
+      } else if (rank(trial) == rank(*best)) {
+        return nullptr;
+      }
+    }
+    return best;
+  }
+
+  void try_on_published() {
+    std::vector<Trial> trials;
+    Loaded loaded;
+    for (const std::string& family : families()) {
+      const auto base = published_base(report_.survey, family);
+      if (!base) continue;
+      loaded = load(*base, {});  // blocks are named in the words of one family
+      trials.push_back({*base, count_known(report_.survey, *base), loaded.problems.empty()});
+    }
+    for (const Trial& trial : trials) is_known_ = is_known_ || trial.known != 0;
+    if (const Trial* found = best(trials)) {
+      report_.stand_in = found->base.title;
+      try_on(found->base);
+      return;
+    }
+    report_.problems = report_.survey.problems;
+    const bool fits = std::ranges::any_of(trials, &Trial::fits);
+    if (is_known_ && !fits && report_.problems.empty()) report_.problems = loaded.problems;
+    if (is_known_) report_.notes = loaded.notes;
+    cover_names();
   }
 
   void try_on_model() {
@@ -158,10 +205,13 @@ class Reporter {
     report_.kept = expected_kept(model, loaded);
   }
 
+  Loaded load(const lora::BaseModel& base, const std::string& block_scales) const {
+    const lora::LoraSpec spec{.file = file_, .scale = options_.scale, .block_scales = block_scales};
+    return lora::load({&spec, 1}, base);
+  }
+
   Loaded try_on(const lora::BaseModel& base) {
-    const lora::LoraSpec spec{
-        .file = file_, .scale = options_.scale, .block_scales = options_.block_scales};
-    Loaded loaded = lora::load({&spec, 1}, base);
+    Loaded loaded = load(base, options_.block_scales);
     report_.problems = loaded.problems;
     report_.notes = loaded.notes;
     find_duplicates(base);
@@ -256,9 +306,16 @@ class Reporter {
 
   void judge() {
     const std::string on = report_.model.empty() ? report_.stand_in : report_.model;
-    const std::string_view made_for = lora::family_title(report_.survey.family);
+    const std::string_view made_for =
+        report_.survey.by_metadata ? lora::family_title(report_.survey.family) : "";
     const size_t alive = report_.survey.modules.size() - report_.dead.size();
-    if (!report_.problems.empty()) {
+    if (is_whole_refusal()) {
+      report_.fit = Fit::fits_not;
+      report_.verdict = report_.problems.front().message;
+    } else if (on.empty() && made_for.empty() && !is_known_) {
+      report_.fit = Fit::untold;
+      report_.verdict = unknown_verdict();
+    } else if (!report_.problems.empty()) {
       report_.fit = Fit::fits_not;
       const size_t more = report_.problems.size() - 1;
       report_.verdict = fmt::format(
@@ -283,8 +340,32 @@ class Reporter {
     }
   }
 
+  // Something else than a LoRA, or nothing that could be tried.
+  bool is_whole_refusal() const {
+    using lora::ProblemKind;
+    return !report_.problems.empty() && report_.problems.front().module.empty() &&
+           (report_.problems.front().kind == ProblemKind::no_lora ||
+            report_.problems.front().kind == ProblemKind::empty ||
+            report_.problems.front().kind == ProblemKind::several_adapters);
+  }
+
+  std::string unknown_verdict() const {
+    std::string_view other;
+    for (const lora::SurveyedModule& module : report_.survey.modules) {
+      other = lora::lookalike(module.layer, "");
+      if (!other.empty()) break;
+    }
+    return fmt::format(
+        "none of its layers is one of FLUX.1 or Qwen-Image{}{}",
+        other.empty() ? "" : "; it looks like a LoRA for ",
+        other);
+  }
+
+  static constexpr size_t kFits = 1'000'000;  // above every number of modules
+
   const std::filesystem::path& file_;
   const LoraReportOptions& options_;
+  bool is_known_ = false;  // at least one layer, by some family
   LoraReport report_;
   std::map<std::string, std::string> unscaled_;  // module -> why
 };

@@ -60,7 +60,7 @@ enum class Fit : uint8_t {
   fits,      // every key can be merged into the model
   fits_not,  // something cannot
   nothing,   // all can, but nothing would change
-  untold,    // no model was given and the file does not tell for which it is
+  untold,    // no model was given, and the file fits more than one of those known, or none
 };
 
 struct LoraReport {

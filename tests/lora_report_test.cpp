@@ -99,6 +99,52 @@ TEST_CASE("a file for another model, and one that could be for two, are told apa
   CHECK(asked.fit == Fit::fits);
 }
 
+TEST_CASE("where nothing is known the verdict is unknown, with what the names look like") {
+  const LoraReport sdxl = report(pair("lora_unet_input_blocks_4_1_proj_in", 64));
+  CHECK(sdxl.fit == Fit::untold);
+  CHECK(contains(sdxl.verdict, "none of its layers is one of FLUX.1 or Qwen-Image"));
+  CHECK(contains(sdxl.verdict, "it looks like a LoRA for Stable Diffusion or SDXL"));
+  const LoraReport nonsense = report(pair("a.b.c", 64));
+  CHECK(nonsense.fit == Fit::untold);
+  // Names that FLUX.1 has too, of a model that it is not.
+  CHECK(report(pair("lora_unet_final_layer_linear_x", 64)).fit == Fit::untold);
+}
+
+TEST_CASE("every family is tried, and the one that fits wholly is the one") {
+  LoraFile qwen = pair("transformer.transformer_blocks.0.attn.to_q", 64);
+  append(qwen, pair("transformer.transformer_blocks.40.attn.to_q", 64));
+  CHECK(report(qwen).stand_in == "Qwen-Image");
+  CHECK(report(qwen).fit == Fit::fits);
+  LoraFile incomplete;
+  incomplete.add("transformer.transformer_blocks.0.attn.to_q.lora_A.weight", {4, 64});
+  CHECK(report(incomplete).fit == Fit::fits_not);
+}
+
+TEST_CASE("inspect without a model says nothing else than a save") {
+  TinySave tiny;
+  const auto check_same = [&](const LoraFile& file) {
+    SaveOptions options = tiny.options();
+    options.loras = {{.name = file.write(tiny.folder, "tried.safetensors").string()}};
+    const LoraReport found = report_lora(options.loras.front().name, {});
+    const std::string error = testing::error_of([&] { save(options); });
+    CAPTURE(error);
+    CHECK(error.empty() == (found.fit == Fit::fits && found.stand_in == "FLUX.1"));
+    fs::remove_all(options.output);
+  };
+  check_same(pair(kQkv, 192));
+  check_same(pair("lora_unet_input_blocks_4_1_proj_in", 64));
+  check_same(pair("lora_unet_transformer_blocks_0_img_mlp_net_2", 64, 256));
+  LoraFile two = pair("double_blocks.0.img_attn.qkv", 192);
+  two.add_value("double_blocks.0.img_attn.qkv.alpha.a", 1);
+  two.add_value("double_blocks.0.img_attn.proj.alpha.b", 1);
+  check_same(two);
+  CHECK(report(two).fit == Fit::fits_not);
+  LoraFile embedding;
+  embedding.add("emb_params", {2, 768});
+  check_same(embedding);
+  CHECK(contains(report(embedding).verdict, "is no LoRA but a textual inversion"));
+}
+
 TEST_CASE("layers without effect are listed with the reason") {
   LoraFile file = pair(kQkv, 192);
   append(file, pair("lora_unet_double_blocks_1_img_attn_qkv", 192));
