@@ -178,7 +178,7 @@ std::vector<std::string> folders_with_tensors(const fs::path& path) {
   std::error_code error;
   for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (it->is_directory() && !safetensors::is_system_file(name) && holds_tensors(it->path())) {
+    if (it->is_directory() && !is_system_file(name) && holds_tensors(it->path())) {
       names.push_back(name);
     }
   }

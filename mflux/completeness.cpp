@@ -10,6 +10,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/paths.h"
 #include "mflux/safetensors/file_name.h"
 #include "mflux/tokenizer/tokenizer.h"
 
@@ -46,7 +47,7 @@ std::vector<std::string> files_in(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (!safetensors::is_system_file(name)) names.push_back(name);
+    if (!is_system_file(name)) names.push_back(name);
   }
   std::ranges::sort(names);
   return names;

@@ -17,11 +17,11 @@ namespace mflux {
 // A bake in which less than this share of a LoRA survives is worth a warning.
 constexpr double kKeptWarning = 0.9;
 
-// What is stored moved more than the LoRA asks for: its share then says how rounding happened to
-// fall, not what survived, and counts as none.
-constexpr double kKeptNoise = 1.1;
+// What is stored moved more than the LoRA asks for, or against it: its share then says how rounding
+// happened to fall, not what survived, and counts as none.
+constexpr double kKeptNoise = 0.1;
 constexpr bool is_noise(double kept) {
-  return kept > kKeptNoise;
+  return kept > 1 + kKeptNoise || kept < -kKeptNoise;
 }
 
 enum class Layout : uint8_t {

@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kMaxFiles = 1'000;
 
-bool left_by_macos(std::string_view name) {
-  return name == ".DS_Store" || name.starts_with("._");
-}
-
 struct Walk {
   std::vector<std::string> files = {};
   std::vector<fs::path> above = {};  // the real folders that the walk is in
@@ -27,7 +23,7 @@ struct Walk {
     above.push_back(real);
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
-      if (!left_by_macos(name)) add(entry, prefix + name);
+      if (!is_system_file(name)) add(entry, prefix + name);
     }
     above.pop_back();
   }
@@ -51,6 +47,10 @@ struct Walk {
 };
 
 }  // namespace
+
+bool is_system_file(std::string_view name) {
+  return name == ".DS_Store" || name.starts_with("._");
+}
 
 bool stays_inside(std::string_view name) {
   if (name.find('\0') != std::string_view::npos || name.find('\\') != std::string_view::npos) {

@@ -17,8 +17,11 @@ bool stays_inside(std::string_view name);
 // Whether `path` is `folder` or below it. Both absolute and normal.
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder);
 
+// Files that macOS leaves beside others: ".DS_Store", "._x".
+bool is_system_file(std::string_view name);
+
 // The files in `folder` and its folders, relative to it, with forward slashes, sorted. Links are
-// read through, files that macOS leaves behind (".DS_Store", "._x") left out. Throws Error for a
+// read through, system files left out. Throws Error for a
 // link that leads nowhere or in a circle, for what is neither file nor folder, and for more than
 // 1,000 files.
 std::vector<std::string> files_below(const std::filesystem::path& folder);
