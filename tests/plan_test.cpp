@@ -270,6 +270,20 @@ TEST_CASE("a LoRA on packed weights is rounded to survive, on others as MLX roun
   CHECK(count(options) == 0);
 }
 
+TEST_CASE("tensors that are no part of a text encoder are left out with a note") {
+  const TinySave tiny;
+  testing::write_safetensors(
+      tiny.folder / "model/text_encoder_2/more.safetensors",
+      {testing::f32_tensor("decoder.final_layer_norm.weight", {1}, {1}),
+       testing::f32_tensor("lm_head.weight", {1}, {1})});
+  const std::vector<std::string> notes = Planned(tiny.options()).plan.notes;
+  REQUIRE(notes.size() == 1);
+  CHECK(contains(
+      notes[0],
+      "text_encoder_2: 2 tensor(s) that no picture needs are left out, such as "
+      "'decoder.final_layer_norm.weight'"));
+}
+
 TEST_CASE("a folder that Python's mflux cannot load is announced as such") {
   const TinySave tiny;
   SaveOptions options = tiny.options();
