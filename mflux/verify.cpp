@@ -158,7 +158,7 @@ class Verifier {
       }
       return fmt::format("{} tensors in {} shard(s)", folder->tensors.size(), folder->files.size());
     });
-    if (!folder) return;
+    if (!folder || folder->index_name.empty()) return;
     check(name + ": total size", [&] { return check_total_size(*folder); });
     check(name + ": quantization level", [&] { return check_level(*folder); });
     check(name + ": no LoRA leftovers", [&]() -> std::string {

@@ -293,6 +293,18 @@ TEST_CASE("verify never accepts what generate cannot use") {
   }
 }
 
+TEST_CASE("verify reads the scheduler as generate does") {
+  const TinySave tiny(TinyFamily::qwen);
+  save(tiny.options());
+  const fs::path file = tiny.folder / "out/scheduler/scheduler_config.json";
+  for (const char* bad : {R"({"shift": "1"})", R"({"use_dynamic_shifting": 1})", "[]"}) {
+    write_file(file, bad);
+    const auto run = run_program({"verify", tiny.path("out")});
+    CHECK(run.status == 4);
+    CHECK_MESSAGE(contains(run.out, "FAILED  model: " + file.string() + ": "), run.out);
+  }
+}
+
 TEST_CASE("a config.json that contradicts the tensors is refused before anything is written") {
   struct Case {
     TinyFamily family;

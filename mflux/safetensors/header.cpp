@@ -316,7 +316,8 @@ constexpr std::array kBeginnings = {
     Beginning{"\x80\x03", kPickle},
     Beginning{"\x80\x04", kPickle},
     Beginning{"\x80\x05", kPickle},
-    Beginning{"GGUF", "It is a GGUF file, which is not read"},
+    Beginning{
+        "GGUF", "It is a GGUF file, which is not read: take the safetensors release of the model"},
     Beginning{"\x1f\x8b", kArchive},
     Beginning{"7z\xbc\xaf", kArchive},
     Beginning{"Rar!", kArchive},
