@@ -189,7 +189,7 @@ std::vector<std::string> folders_with_tensors(const fs::path& path) {
 
 // The folder of the model that a component's folder belongs to, or else that folder itself.
 fs::path whole_of(const fs::path& folder) {
-  const fs::path above = fs::absolute(folder).lexically_normal().parent_path();
+  fs::path above = fs::absolute(folder).lexically_normal().parent_path();
   for (const char* sign : {"model_index.json", "vae", "text_encoder"}) {
     if (fs::exists(above / sign)) return above;
   }

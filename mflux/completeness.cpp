@@ -162,16 +162,15 @@ class Completeness {
   }
 
   void check_part(const std::string& name) {
-    const bool there = has_component(model_, name);
+    const Part part(model_.path, name);
+    const std::string problem = contains(tokenizers_, name)   ? part.tokenizer()
+                                : has_component(model_, name) ? ""
+                                                              : part.weights();
     const auto found = promised_.find(name);
-    if (found != promised_.end() && !found->second) {
-      if (!there) absent_.push_back(name);
-      return;
-    }
-    if (contains(tokenizers_, name)) {
-      add(name, Part(model_.path, name).tokenizer());
-    } else if (!there) {
-      add(name, Part(model_.path, name).weights());
+    if (found == promised_.end() || found->second) {
+      add(name, problem);
+    } else if (!problem.empty()) {
+      absent_.push_back(name);
     }
   }
 
