@@ -57,13 +57,13 @@ int run_convert(const InspectArguments& arguments) {
   }
   for (const std::string& note : done.notes) console.result("Note: " + note);
   console.result(fmt::format(
-      "Wrote {}: {} layer(s), {} tensors, {}; its names were {}, they are {}",
+      "Wrote {}: {} layer(s), {} tensors, {}; dialect {}, before {}",
       options.output.string(),
       done.layers,
       done.tensors,
       format_size(done.bytes),
-      done.from,
-      options.dialect));
+      options.dialect,
+      done.from));
   return ExitStatus::done;
 }
 

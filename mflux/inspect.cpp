@@ -33,21 +33,27 @@ std::vector<fs::path> safetensors_in(const fs::path& folder) {
   return files;
 }
 
+bool is_lora(const fs::path& file) {
+  return lora::looks_like_lora(safetensors::read_header(File::open(file)));
+}
+
 // The LoRA that `path` is or, as the only one of its kind, holds. `is_tried`: on a model, as a save
 // would take it for --lora, whatever it is.
 std::optional<fs::path> find_lora(const fs::path& path, bool is_tried) {
   if (fs::is_regular_file(path) && !path.filename().string().ends_with(".json")) {
-    const safetensors::Header header = safetensors::read_header(File::open(path));
-    return is_tried || lora::looks_like_lora(header) ? std::optional(path) : std::nullopt;
+    return is_lora(path) || is_tried ? std::optional(path) : std::nullopt;
   }
   try {
     const fs::path lora = fs::is_directory(path) ? hub::resolve_lora(path.string()) : path;
-    const bool is_lora = std::ranges::all_of(lora::lora_files(lora), [](const fs::path& file) {
-      return lora::looks_like_lora(safetensors::read_header(File::open(file)));
-    });
-    return is_lora ? std::optional(lora) : std::nullopt;
-  } catch (const Error&) {
-    return std::nullopt;  // perhaps a model; what is broken is told where models are opened
+    const bool is_it = std::ranges::all_of(lora::lora_files(lora), is_lora);
+    return is_it ? std::optional(lora) : std::nullopt;
+  } catch (const Error& error) {
+    // A LoRA of which a shard is missing; else perhaps a model, and what is broken of that is told
+    // where models are opened.
+    const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
+    const bool is_refused = error.kind() == ErrorKind::lora;
+    if (is_refused && std::ranges::any_of(safetensors_in(folder), is_lora)) throw;
+    return std::nullopt;
   }
 }
 

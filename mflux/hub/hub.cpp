@@ -106,6 +106,12 @@ constexpr std::array<std::string_view, 3> kUsualNames = {
     "adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapters.safetensors"};
 
 [[noreturn]] void fail_without_lora(const fs::path& folder) {
+  if (fs::exists(folder / "model_index.json") || fs::is_directory(folder / "transformer")) {
+    fail(
+        ErrorKind::lora,
+        "{}: is a model's folder, not a LoRA; give it with --model",
+        folder.string());
+  }
   for (const std::string_view suffix : {".bin", ".pt", ".pth", ".ckpt"}) {
     const std::vector<fs::path> files = files_in(folder, suffix);
     if (files.empty()) continue;

@@ -82,7 +82,7 @@ std::vector<fs::path> shards_in(const fs::path& folder) {
     files.push_back(entry.path());
   }
   if (files.empty()) fail("{}: holds no .safetensors file", folder.string());
-  std::ranges::sort(files);
+  std::ranges::sort(files, {}, [](const fs::path& file) { return shard_name(file)->number; });
   for (size_t i = 0; set && i < set->count; ++i) {
     if (i < files.size() && shard_name(files[i])->number == i + 1) continue;
     fail_missing(folder, fmt::format("shard {} of {}", i + 1, set->count));

@@ -91,7 +91,8 @@ class Loader {
 
   void note_unused_alphas() {
     for (UnusedAlpha& unused : unused_alphas(contents_.modules, file_, contents_.header.metadata)) {
-      if (unused.key != nullptr) records_[unused.key->name].reason = unused.why;
+      const auto record = records_.find(unused.key != nullptr ? unused.key->name : "");
+      if (record != records_.end() && record->second.used) record->second.reason = unused.why;
       notes_.add(unused.why, unused.where);
     }
   }

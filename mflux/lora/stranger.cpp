@@ -54,6 +54,7 @@ constexpr std::array kBeginnings = {
     Sign{".decoder.conv", kVae},
     Sign{".encoder.down", kVae},
     Sign{".decoder.up", kVae},
+    Sign{".decoder.layers.", kVae},  // a tiny one
     Sign{".text_model.", kTextEncoder},
     Sign{".text_projection.", kTextEncoder},
     Sign{".shared.", kTextEncoder},

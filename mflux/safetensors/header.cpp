@@ -368,11 +368,14 @@ Header read_header(const File& file) {
   const std::string name = file.path().string();
   const uint64_t file_bytes = file.size();
   if (file_bytes < kLengthBytes) {
+    const std::string begins = beginning_of(file, file_bytes);
+    const std::string_view what = begins.empty() ? "It is empty" : guess(begins, ~uint64_t{0});
     fail(
-        "{}: {} bytes are too few for a safetensors file{}",
+        "{}: {}{}{} bytes are too few for a safetensors file",
         name,
-        file_bytes,
-        file_bytes == 0 ? ": it is empty" : "");
+        what,
+        what.empty() ? "" : ": ",
+        file_bytes);
   }
   std::array<std::byte, kLengthBytes> start = {};
   file.read(0, start);
@@ -388,6 +391,12 @@ Header read_header(const File& file) {
         what.empty() ? "" : ". As a safetensors file, ",
         length,
         limit);
+  }
+  if (length == 0) {
+    fail(
+        "{}: the header does not begin with '{{': the file begins with zeros. Perhaps an "
+        "incomplete download?",
+        name);
   }
   std::string text(static_cast<size_t>(length), '\0');
   file.read(kLengthBytes, std::as_writable_bytes(std::span(text)));

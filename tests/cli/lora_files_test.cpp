@@ -75,7 +75,7 @@ TEST_CASE("a file that is none of safetensors is told as what it is, with status
        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
        "Git LFS pointer"},
       {"x.gguf", "GGUF\x03 and so on and so on", "GGUF"},
-      {"empty.safetensors", "", "it is empty"},
+      {"empty.safetensors", "", "It is empty"},
       {"header.safetensors", good.substr(0, 500), "cut off inside its header"},
       {"data.safetensors", good.substr(0, good.size() - 100), "incomplete download"},
   };
@@ -114,6 +114,7 @@ TEST_CASE("tensors that are no LoRA are refused with status 3, and inspect agree
     CHECK(tried.status == 0);
     CHECK(contains(tried.out, "NOT OK: " + part));
   }
+  check_refused(tiny, {model.string()}, 3, "is a model's folder, not a LoRA");
   const std::string shard = "transformer/diffusion_pytorch_model-00001-of-00002.safetensors";
   check_refused(tiny, {(model / shard).string()}, 3, "is shard 1 of 2");
 }
@@ -182,6 +183,9 @@ TEST_CASE("a sharded LoRA is baked as if it were one file, and proved from all i
   const ProgramRun missing = run_program(save_with(tiny, {folder.string()}, "missing"));
   CHECK(missing.status == 3);
   CHECK(contains(missing.err, "shard 2 of 2 of this sharded LoRA is not there"));
+  const ProgramRun inspected = run_program({"inspect", folder.string()});
+  CHECK(inspected.status == 3);
+  CHECK(contains(inspected.err, "shard 2 of 2 of this sharded LoRA is not there"));
 }
 
 TEST_CASE("a transformer saved from a compiled or parallel module is the same model") {

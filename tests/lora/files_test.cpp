@@ -106,6 +106,16 @@ TEST_CASE("the first, a middle and the last shard may be the one that is missing
   }
 }
 
+TEST_CASE("shards are in the order of their numbers, padded or not") {
+  const TempDir folder;
+  std::vector<fs::path> expected;
+  for (size_t i = 1; i <= 11; ++i) {
+    expected.push_back(folder / fmt::format("x-{}-of-11.safetensors", i));
+    write_file(expected.back(), "");
+  }
+  CHECK(lora_files(folder.path()) == expected);
+}
+
 TEST_CASE("names that only look like shards are files") {
   for (const std::string name :
        {"best-of-me.safetensors",

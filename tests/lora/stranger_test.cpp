@@ -36,6 +36,7 @@ TEST_CASE("what is no LoRA is told in one sentence that says what it is") {
       {"a VAE", {"first_stage_model.decoder.conv_in.weight"}},
       {"a VAE", {"vae.decoder.conv_in.weight"}},
       {"a VAE", {"encoder.downsamples.0.x.weight", "decoder.upsamples.0.x.weight"}},
+      {"a VAE", {"encoder.layers.0.weight", "decoder.layers.1.weight"}},
       {"a text encoder", {"text_model.encoder.layers.0.mlp.fc1.weight"}},
       {"a text encoder", {"encoder.block.0.layer.0.SelfAttention.q.weight", "shared.weight"}},
       {"a text encoder", {"model.layers.0.self_attn.q_proj.weight", "model.embed_tokens.weight"}},

@@ -258,7 +258,10 @@ TEST_CASE("a file whose length field lies is refused") {
   CHECK(contains(message("\x1f\x8b\x08xxxxxxxxxxxxxxx"), "archive"));
   CHECK(contains(message("\x89PNG\r\n\x1a\nxxxxxxxxx"), "picture"));
   CHECK(contains(message("once upon a time"), "a text file"));
-  CHECK(contains(message(""), "it is empty"));
+  CHECK(contains(message(""), "It is empty"));
+  CHECK(contains(message("{}"), "It is JSON"));
+  CHECK(contains(message("gone"), "a text file"));
+  CHECK(contains(message(std::string(64, '\0')), "begins with zeros"));
   const std::string cut = message(length_prefix(500) + "{\"x.lora_A.weight\": {\"dtype\"");
   CHECK(contains(cut, "cut off inside its header"));
   CHECK(contains(cut, "incomplete download"));
