@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/file.h"
+#include "mflux/generate_plan.h"
 #include "mflux/image/png.h"
 #include "tests/program.h"
 #include "tests/testing.h"
@@ -172,6 +173,13 @@ TEST_CASE("an option without effect is said once, on standard error") {
       {"flux",
        {"--image", picture, "0.5", "--image-strength", "0.6"},
        "--image-strength has no effect beside"},
+      {"qwen", {"--base-model", "qwen-image-edit", "--image", picture}, ""},
+      {"qwen",
+       {"--base-model", "qwen-image-edit", "--image", picture, "0.5"},
+       "--image and a strength: the strength has no effect, Qwen-Image-Edit looks"},
+      {"qwen",
+       {"--base-model", "qwen-image-edit", "--image", picture, "--image-strength", "0.5"},
+       "--image-strength has no effect: Qwen-Image-Edit looks"},
       {"qwen", {"--vae-tile-size", "256"}, "--vae-tile-size turns --vae-tiling on"},
       {"qwen", {"--vae-tile-size", "256", "--vae-tiling"}, ""},
       {"flux", {"--q-mode", "affine"}, "--q-mode affine has no effect without --quantize"},
@@ -214,6 +222,31 @@ TEST_CASE("scales without a LoRA are an error of usage") {
     CHECK(run.status == 2);
     CHECK(contains(run.err, "0 LoRA(s)"));
   }
+}
+
+TEST_CASE("white shows through pictures, but not through masks") {
+  const fs::path file = fs::path(MFLUX_TEST_DATA) / "pictures/rgba.png";
+  const InputPictures pictures =
+      read_pictures({.image = file, .references = {file, file}, .mask = file});
+  const Picture on_white = read_picture(file, Transparency::on_white);
+  CHECK(pictures.image.value().rgb == on_white.rgb);
+  REQUIRE(pictures.references.size() == 2);
+  CHECK(pictures.references[1].rgb == on_white.rgb);
+  CHECK(pictures.mask.value().rgb == read_picture(file, Transparency::dropped).rgb);
+  CHECK(pictures.mask.value().rgb != on_white.rgb);
+}
+
+TEST_CASE("sizes are those of the picture as it is turned") {
+  const Models models;
+  const auto size = [&](const char* name) {
+    const std::string file = (fs::path(MFLUX_TEST_DATA) / "pictures" / name).string();
+    const ProgramRun run = models.plan("flux", {"--prompt", "a cat", "--reference", file});
+    const auto plan = nlohmann::json::parse(run.out);
+    return std::pair(plan.at("width").get<int>(), plan.at("height").get<int>());
+  };
+  CHECK(size("exif1.png") == std::pair(1168, 896));
+  CHECK(size("exif6.png") == std::pair(896, 1168));
+  CHECK(size("xmp5.jpg") == std::pair(896, 1168));
 }
 
 TEST_CASE("a picture that cannot be read is refused with the plan, whatever it is for") {

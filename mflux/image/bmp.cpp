@@ -16,7 +16,10 @@ constexpr size_t kFileHeader = 14;
 constexpr uint32_t kOldHeader = 12;  // OS/2's, with sizes of 16 bits
 constexpr std::array<uint32_t, 7> kHeaders = {kOldHeader, 40, 52, 56, 64, 108, 124};
 
-enum Compression : uint32_t { none = 0, rle8 = 1, rle4 = 2, masks = 3 };
+constexpr uint32_t kUncompressed = 0;
+constexpr uint32_t kRuns8 = 1;  // of 8 bits
+constexpr uint32_t kRuns4 = 2;
+constexpr uint32_t kMasks = 3;  // uncompressed, too
 
 // A colour's bits in a pixel.
 struct Mask {
@@ -29,13 +32,13 @@ struct Mask {
   }
 };
 
-struct Header {
+struct BmpHeader {
   uint32_t size = 0;
   uint32_t width = 0;
   uint32_t height = 0;
   bool from_top = false;
   uint32_t bits = 0;  // of a pixel
-  uint32_t compression = none;
+  uint32_t compression = kUncompressed;
   uint32_t colors = 0;
   std::array<Mask, 4> masks = {};  // red, green, blue, alpha
   size_t palette = 0;              // where it begins
@@ -43,9 +46,10 @@ struct Header {
   size_t pixels = 0;               // where they begin
 };
 
-class Bytes {
+class BmpBytes {
  public:
-  Bytes(std::span<const std::byte> bytes, const std::string& name) : bytes_(bytes), name_(name) {}
+  BmpBytes(std::span<const std::byte> bytes, const std::string& name)
+      : bytes_(bytes), name_(name) {}
 
   size_t size() const { return bytes_.size(); }
 
@@ -63,8 +67,8 @@ class Bytes {
   const std::string& name_;
 };
 
-void settle_masks(const Bytes& bytes, Header& header) {
-  if (header.compression != masks) {
+void settle_masks(const BmpBytes& bytes, BmpHeader& header) {
+  if (header.compression != kMasks) {
     header.masks = header.bits == 16 ? std::array<Mask, 4>{{{0x7c00}, {0x3e0}, {0x1f}, {}}}
                                      : std::array<Mask, 4>{{{0xff0000}, {0xff00}, {0xff}, {}}};
     return;
@@ -76,13 +80,13 @@ void settle_masks(const Bytes& bytes, Header& header) {
   if (header.size == 40) header.palette += 12;
 }
 
-void check(const Header& header, const std::string& name) {
+void check(const BmpHeader& header, const std::string& name) {
   constexpr std::array<uint32_t, 6> kBits = {1, 4, 8, 16, 24, 32};
   const bool known_bits = std::ranges::find(kBits, header.bits) != kBits.end();
-  const bool fits = header.compression == none ||
-                    (header.compression == rle8 && header.bits == 8) ||
-                    (header.compression == rle4 && header.bits == 4) ||
-                    (header.compression == masks && (header.bits == 16 || header.bits == 32));
+  const bool fits = header.compression == kUncompressed ||
+                    (header.compression == kRuns8 && header.bits == 8) ||
+                    (header.compression == kRuns4 && header.bits == 4) ||
+                    (header.compression == kMasks && (header.bits == 16 || header.bits == 32));
   if (known_bits && fits) return;
   fail(
       "{}: a BMP of {} bits a pixel and compression {} cannot be read",
@@ -91,8 +95,8 @@ void check(const Header& header, const std::string& name) {
       header.compression);
 }
 
-Header read_header(const Bytes& bytes, const std::string& name) {
-  Header header;
+BmpHeader read_header(const BmpBytes& bytes, const std::string& name) {
+  BmpHeader header;
   header.size = bytes.number(kFileHeader, 4);
   if (std::ranges::find(kHeaders, header.size) == kHeaders.end()) {
     fail("{}: a BMP with a header of {} bytes cannot be read", name, header.size);
@@ -125,7 +129,7 @@ Header read_header(const Bytes& bytes, const std::string& name) {
   return header;
 }
 
-std::vector<PaletteEntry> read_palette(const Bytes& bytes, const Header& header) {
+std::vector<PaletteEntry> read_palette(const BmpBytes& bytes, const BmpHeader& header) {
   std::vector<PaletteEntry> palette = gray_palette();
   const size_t count = std::min<size_t>(header.colors, palette.size());
   for (size_t i = 0; i < count; ++i) {
@@ -146,11 +150,11 @@ uint8_t* row_of(Decoded& out, size_t y, bool from_top) {
 // Palette indices of run lengths, row after row; what a file leaves out is 0.
 class Runs {
  public:
-  Runs(const Bytes& bytes, const Header& header)
+  Runs(const BmpBytes& bytes, const BmpHeader& header)
       : bytes_(bytes),
         at_(header.pixels),
         width_(header.width),
-        nibbles_(header.compression == rle4),
+        nibbles_(header.compression == kRuns4),
         total_(size_t{header.width} * header.height) {}
 
   std::vector<uint8_t> read() {
@@ -204,7 +208,7 @@ class Runs {
     column_ += count;
   }
 
-  const Bytes& bytes_;
+  const BmpBytes& bytes_;
   size_t at_ = 0;
   size_t width_ = 0;
   bool nibbles_ = false;
@@ -213,7 +217,7 @@ class Runs {
   std::vector<uint8_t> indices_ = {};
 };
 
-void read_runs(const Bytes& bytes, const Header& header, Decoded& out) {
+void read_runs(const BmpBytes& bytes, const BmpHeader& header, Decoded& out) {
   const std::vector<PaletteEntry> palette = read_palette(bytes, header);
   const std::vector<uint8_t> indices = Runs(bytes, header).read();
   for (size_t y = 0; y < header.height; ++y) {
@@ -224,7 +228,7 @@ void read_runs(const Bytes& bytes, const Header& header, Decoded& out) {
   }
 }
 
-void read_rows(const Bytes& bytes, const Header& header, size_t stride, Decoded& out) {
+void read_rows(const BmpBytes& bytes, const BmpHeader& header, size_t stride, Decoded& out) {
   const std::vector<PaletteEntry> palette =
       header.bits <= 8 ? read_palette(bytes, header) : std::vector<PaletteEntry>();
   const size_t pixel_bytes = header.bits / 8;
@@ -249,10 +253,10 @@ void read_rows(const Bytes& bytes, const Header& header, size_t stride, Decoded&
 }  // namespace
 
 Decoded decode_bmp(std::span<const std::byte> file, const std::string& name) {
-  const Bytes bytes(file, name);
-  const Header header = read_header(bytes, name);
+  const BmpBytes bytes(file, name);
+  const BmpHeader header = read_header(bytes, name);
   const size_t stride = (size_t{header.width} * header.bits + 31) / 32 * 4;
-  const bool in_runs = header.compression == rle8 || header.compression == rle4;
+  const bool in_runs = header.compression == kRuns8 || header.compression == kRuns4;
   if (!in_runs &&
       (header.pixels > file.size() ||
        (header.height != 0 && stride > (file.size() - header.pixels) / header.height))) {

@@ -39,7 +39,7 @@ constexpr uint8_t cmyk_to_rgb(int ink, int black) {
   return static_cast<uint8_t>(light - (ink * light + 127) / 255);
 }
 
-// A palette index for each pixel; entries that a file leaves out are a ramp of grays.
+// A colour of a palette; those that a file leaves out are a ramp of grays, as in Pillow.
 struct PaletteEntry {
   uint8_t red = 0;
   uint8_t green = 0;

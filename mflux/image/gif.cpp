@@ -15,12 +15,12 @@ namespace {
 
 constexpr int kGraphicControl = 0xf9;
 
-struct Source {
+struct GifSource {
   std::span<const std::byte> left;
 };
 
 int read_source(GifFileType* gif, GifByteType* out, int size) {
-  auto& left = static_cast<Source*>(gif->UserData)->left;
+  auto& left = static_cast<GifSource*>(gif->UserData)->left;
   const size_t count = std::min(left.size(), static_cast<size_t>(size));
   std::memcpy(out, left.data(), count);
   left = left.subspan(count);
@@ -107,7 +107,7 @@ Decoded decode_frame(
 }  // namespace
 
 Decoded decode_gif(std::span<const std::byte> bytes, const std::string& name) {
-  Source source{bytes};
+  GifSource source{bytes};
   int error = 0;
   const Gif gif(DGifOpen(&source, &read_source, &error), &close);
   if (gif == nullptr) refuse(name, error);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include <turbojpeg.h>
@@ -14,12 +13,12 @@ namespace {
 
 // A block of 8 x 8 pixels takes a bit or more of each component, but for arithmetic coding, for
 // which there is no such bound.
-constexpr uint64_t kMostPixelsPerByte = 64 * 8;
+constexpr uint64_t kMostPixelsPerByte = uint64_t{64} * 8;
 constexpr unsigned kStartOfScan = 0xda;
 constexpr unsigned kEnd = 0xd9;
 constexpr unsigned kApplication1 = 0xe1;
 
-struct Header {
+struct JpegHeader {
   int orientation = 1;
   bool arithmetic = false;
 };
@@ -29,12 +28,12 @@ bool has_length(unsigned marker) {
 }
 
 // Markers before the first scan.
-Header read_header(std::span<const std::byte> bytes) {
+JpegHeader read_header(std::span<const std::byte> bytes) {
   constexpr std::string_view kExif("Exif\0\0", 6);
   constexpr std::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
   std::span<const std::byte> exif;
   std::string_view xmp;
-  Header header;
+  JpegHeader header;
   const auto byte = [&](size_t at) { return std::to_integer<unsigned>(bytes[at]); };
   size_t at = 2;
   while (at + 4 <= bytes.size()) {
@@ -82,7 +81,7 @@ Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
       tjDecompressHeader3(handle.get(), data, size, &width, &height, &subsampling, &colors) != 0) {
     fail("{}: not a readable JPEG: {}", name, tjGetErrorStr2(handle.get()));
   }
-  const Header header = read_header(bytes);
+  const JpegHeader header = read_header(bytes);
   const uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
   if (!header.arithmetic) check_expansion(name, pixels, bytes.size(), kMostPixelsPerByte);
   Decoded decoded =
@@ -103,7 +102,8 @@ Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
   if (result != 0) {
     // Damaged data are told as a warning, and the rest of the picture is gray.
     const std::string_view message = tjGetErrorStr2(handle.get());
-    if (message.find("remature end") != message.npos) fail("{}: the JPEG is cut short", name);
+    if (message.find("remature end") != message.npos)
+      fail("{}: the JPEG is cut short or damaged", name);
     if (tjGetErrorCode(handle.get()) == TJERR_FATAL) {
       fail("{}: not a readable JPEG: {}", name, message);
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/image/picture.h"
 
-#include <algorithm>
 #include <string_view>
 
 #include "mflux/base/error.h"

@@ -19,16 +19,16 @@ namespace {
 constexpr uint64_t kMostInflated = 1032;  // bytes that deflate makes of one
 
 // libpng leaves a call that fails by a jump: over C alone, since no method makes objects.
-class Reader {
+class PngReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes)
+  explicit PngReader(std::span<const std::byte> bytes)
       : left_(bytes),
         png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &on_error, &on_warning)) {
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
   }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-  ~Reader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
 
   bool read_header() {
     if (info_ == nullptr || setjmp(png_jmpbuf(png_)) != 0) return false;
@@ -64,7 +64,7 @@ class Reader {
 
  private:
   static void on_error(png_structp png, png_const_charp message) {
-    auto& self = *static_cast<Reader*>(png_get_error_ptr(png));
+    auto& self = *static_cast<PngReader*>(png_get_error_ptr(png));
     std::strncpy(self.message_.data(), message, self.message_.size() - 1);
     png_longjmp(png, 1);
   }
@@ -72,7 +72,7 @@ class Reader {
   static void on_warning(png_structp, png_const_charp) {}
 
   static void on_read(png_structp png, png_bytep out, size_t size) {
-    auto& left = static_cast<Reader*>(png_get_io_ptr(png))->left_;
+    auto& left = static_cast<PngReader*>(png_get_io_ptr(png))->left_;
     if (size > left.size()) png_error(png, "the file is cut short");
     std::memcpy(out, left.data(), size);
     left = left.subspan(size);
@@ -84,14 +84,14 @@ class Reader {
   png_infop info_ = nullptr;
 };
 
-struct Kind {
+struct PngKind {
   int bits = 8;   // of a sample in the file
   int color = 0;  // PNG_COLOR_TYPE_...
   int samples = 1;
 };
 
 // What is one colour away from being seen: gray or RGB that is transparent.
-std::optional<std::array<int, 3>> transparent_color(const Reader& reader, const Kind& kind) {
+std::optional<std::array<int, 3>> transparent_color(const PngReader& reader, const PngKind& kind) {
   png_bytep alphas = nullptr;
   int count = 0;
   png_color_16p color = nullptr;
@@ -106,7 +106,7 @@ std::optional<std::array<int, 3>> transparent_color(const Reader& reader, const 
   return {{color->gray, color->gray, color->gray}};
 }
 
-std::vector<PaletteEntry> read_palette(const Reader& reader, bool& transparent) {
+std::vector<PaletteEntry> read_palette(const PngReader& reader, bool& transparent) {
   std::vector<PaletteEntry> palette = gray_palette();
   png_colorp colors = nullptr;
   int count = 0;
@@ -125,7 +125,7 @@ std::vector<PaletteEntry> read_palette(const Reader& reader, bool& transparent) 
   return palette;
 }
 
-void convert_indices(const Reader& reader, std::span<const png_byte> raw, Decoded& out) {
+void convert_indices(const PngReader& reader, std::span<const png_byte> raw, Decoded& out) {
   bool transparent = false;
   const std::vector<PaletteEntry> palette = read_palette(reader, transparent);
   out.channels = transparent ? 4 : 3;
@@ -143,7 +143,7 @@ int gray_value(const png_byte* sample, int bits) {
 }
 
 void convert_samples(
-    const Reader& reader, const Kind& kind, std::span<const png_byte> raw, Decoded& out) {
+    const PngReader& reader, const PngKind& kind, std::span<const png_byte> raw, Decoded& out) {
   const auto transparent = transparent_color(reader, kind);
   const bool has_alpha = (kind.color & PNG_COLOR_MASK_ALPHA) != 0;
   out.channels = has_alpha || transparent ? 4 : 3;
@@ -195,7 +195,11 @@ std::vector<std::byte> from_raw_profile(std::string_view text) {
   return from_hex(text);
 }
 
-int read_orientation(const Reader& reader) {
+[[noreturn]] void refuse(const PngReader& reader, const std::string& name) {
+  fail("{}: not a readable PNG: {}", name, reader.message());
+}
+
+int read_orientation(const PngReader& reader) {
   png_bytep exif = nullptr;
   png_uint_32 size = 0;
   std::span<const std::byte> block;
@@ -220,9 +224,8 @@ int read_orientation(const Reader& reader) {
 }  // namespace
 
 Decoded decode_png_file(std::span<const std::byte> bytes, const std::string& name) {
-  Reader reader(bytes);
-  const auto refuse = [&] { fail("{}: not a readable PNG: {}", name, reader.message()); };
-  if (!reader.read_header()) refuse();
+  PngReader reader(bytes);
+  if (!reader.read_header()) refuse(reader, name);
   const png_uint_32 width = png_get_image_width(reader.png(), reader.info());
   const png_uint_32 height = png_get_image_height(reader.png(), reader.info());
   check_expansion(
@@ -231,16 +234,16 @@ Decoded decode_png_file(std::span<const std::byte> bytes, const std::string& nam
       bytes.size(),
       kMostInflated);
   Decoded decoded = make_decoded(name, height, width, 3);
-  Kind kind{
+  PngKind kind{
       .bits = png_get_bit_depth(reader.png(), reader.info()),
       .color = png_get_color_type(reader.png(), reader.info()),
       .samples = png_get_channels(reader.png(), reader.info())};
-  if (!reader.prepare()) refuse();
+  if (!reader.prepare()) refuse(reader, name);
   const size_t row_bytes = png_get_rowbytes(reader.png(), reader.info());
   std::vector<png_byte> raw(row_bytes * height);
   std::vector<png_bytep> rows;
   for (size_t y = 0; y < height; ++y) rows.push_back(&raw[y * row_bytes]);
-  if (!reader.read_rows(rows.data())) refuse();
+  if (!reader.read_rows(rows.data())) refuse(reader, name);
   reader.read_rest();  // a file that ends after its pixels is a picture still
   if (kind.color == PNG_COLOR_TYPE_PALETTE) {
     convert_indices(reader, raw, decoded);

@@ -22,14 +22,14 @@ constexpr tmsize_t kMostMemory = tmsize_t{1} << 30;  // of one allocation of lib
 constexpr size_t kMostSamples = 6;
 
 // The file in memory, and the last thing that libtiff had to say.
-struct Source {
+struct TiffSource {
   std::span<const std::byte> bytes;
   uint64_t at = 0;
   std::array<char, 200> message = {};
 };
 
 tmsize_t read_source(thandle_t handle, void* out, tmsize_t size) {
-  auto& source = *static_cast<Source*>(handle);
+  auto& source = *static_cast<TiffSource*>(handle);
   if (source.at >= source.bytes.size()) return 0;
   const size_t from = static_cast<size_t>(source.at);
   const size_t count = std::min(static_cast<size_t>(size), source.bytes.size() - from);
@@ -43,7 +43,7 @@ tmsize_t write_source(thandle_t, void*, tmsize_t) {
 }
 
 toff_t seek_source(thandle_t handle, toff_t offset, int whence) {
-  auto& source = *static_cast<Source*>(handle);
+  auto& source = *static_cast<TiffSource*>(handle);
   if (whence == SEEK_CUR) offset += source.at;
   if (whence == SEEK_END) offset += source.bytes.size();
   return source.at = offset;
@@ -54,11 +54,11 @@ int close_source(thandle_t) {
 }
 
 toff_t size_source(thandle_t handle) {
-  return static_cast<Source*>(handle)->bytes.size();
+  return static_cast<TiffSource*>(handle)->bytes.size();
 }
 
 int note_error(TIFF*, void* user, const char*, const char* format, va_list arguments) {
-  auto& message = static_cast<Source*>(user)->message;
+  auto& message = static_cast<TiffSource*>(user)->message;
   std::vsnprintf(message.data(), message.size(), format, arguments);
   return 1;
 }
@@ -69,7 +69,7 @@ int ignore_warning(TIFF*, void*, const char*, const char*, va_list) {
 
 using Tiff = std::unique_ptr<TIFF, void (*)(TIFF*)>;
 
-Tiff open(Source& source) {
+Tiff open(TiffSource& source) {
   const std::unique_ptr<TIFFOpenOptions, void (*)(TIFFOpenOptions*)> options(
       TIFFOpenOptionsAlloc(), &TIFFOpenOptionsFree);
   TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), kMostMemory);
@@ -98,7 +98,7 @@ T field(TIFF* tiff, uint32_t tag) {
   return value;
 }
 
-struct Layout {
+struct TiffLayout {
   uint32_t width = 0;
   uint32_t height = 0;
   uint16_t bits = 0;  // of a sample
@@ -113,7 +113,7 @@ struct Layout {
   std::vector<PaletteEntry> palette = {};
 };
 
-void read_extra_samples(TIFF* tiff, Layout& layout) {
+void read_extra_samples(TIFF* tiff, TiffLayout& layout) {
   uint16_t count = 0;
   const uint16_t* kinds = nullptr;
   TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
@@ -122,7 +122,7 @@ void read_extra_samples(TIFF* tiff, Layout& layout) {
   layout.multiplied = count > 0 && kinds[0] == EXTRASAMPLE_ASSOCALPHA;
 }
 
-void read_palette(TIFF* tiff, Layout& layout) {
+void read_palette(TIFF* tiff, TiffLayout& layout) {
   layout.palette = gray_palette();
   std::array<uint16_t*, 3> colors = {};
   if (layout.bits > 8 ||
@@ -153,7 +153,7 @@ size_t expected_colors(uint16_t photometric) {
   }
 }
 
-void check(const Layout& layout, const std::string& name) {
+void check(const TiffLayout& layout, const std::string& name) {
   const bool gray = layout.photometric <= PHOTOMETRIC_MINISBLACK;
   const bool narrow = layout.bits == 1 || layout.bits == 2 || layout.bits == 4;
   const bool one = gray || layout.photometric == PHOTOMETRIC_PALETTE;
@@ -161,7 +161,8 @@ void check(const Layout& layout, const std::string& name) {
                           (layout.bits == 16 && layout.photometric != PHOTOMETRIC_PALETTE) ||
                           (layout.bits == 32 && gray);
   if (known_bits && layout.samples <= kMostSamples &&
-      layout.colors == expected_colors(layout.photometric)) {
+      layout.colors == expected_colors(layout.photometric) &&
+      (layout.photometric != PHOTOMETRIC_YCBCR || layout.samples == 3)) {
     return;
   }
   fail(
@@ -172,8 +173,8 @@ void check(const Layout& layout, const std::string& name) {
       layout.photometric);
 }
 
-Layout read_layout(TIFF* tiff, const std::string& name) {
-  Layout layout{
+TiffLayout read_layout(TIFF* tiff, const std::string& name) {
+  TiffLayout layout{
       .width = field<uint32_t>(tiff, TIFFTAG_IMAGEWIDTH),
       .height = field<uint32_t>(tiff, TIFFTAG_IMAGELENGTH),
       .bits = field<uint16_t>(tiff, TIFFTAG_BITSPERSAMPLE),
@@ -206,7 +207,7 @@ uint32_t sample_at(const uint8_t* row, size_t index, uint16_t bits) {
 }
 
 // Grays of more than 8 bits are cut off at 0 and 255: what Pillow does.
-uint8_t deep_gray(uint32_t value, const Layout& layout) {
+uint8_t deep_gray(uint32_t value, const TiffLayout& layout) {
   if (layout.format == SAMPLEFORMAT_IEEEFP) {
     const auto number = std::bit_cast<float>(value);
     return number > 0 ? static_cast<uint8_t>(std::min(number, 255.0F)) : uint8_t{0};
@@ -219,7 +220,7 @@ uint8_t deep_gray(uint32_t value, const Layout& layout) {
   return static_cast<uint8_t>(std::min(value, 255U));
 }
 
-uint8_t gray(uint32_t value, const Layout& layout) {
+uint8_t gray(uint32_t value, const TiffLayout& layout) {
   if (layout.bits > 8) return deep_gray(value, layout);
   const uint32_t most = (1U << layout.bits) - 1;
   if (layout.photometric == PHOTOMETRIC_MINISWHITE) value = most - value;
@@ -232,7 +233,7 @@ uint8_t unmultiplied(uint8_t value, uint8_t alpha) {
 }
 
 void put_pixel(
-    const Layout& layout, const std::array<uint32_t, kMostSamples>& samples, uint8_t* out) {
+    const TiffLayout& layout, const std::array<uint32_t, kMostSamples>& samples, uint8_t* out) {
   const auto byte = [&](size_t i) {
     return static_cast<uint8_t>(layout.bits == 16 ? samples[i] >> 8 : samples[i]);
   };
@@ -266,7 +267,7 @@ struct Block {
 };
 
 void put_block(
-    const Layout& layout,
+    const TiffLayout& layout,
     const Block& block,
     const std::vector<std::vector<uint8_t>>& planes,
     Decoded& out) {
@@ -286,7 +287,7 @@ void put_block(
 
 class BlockReader {
  public:
-  BlockReader(TIFF* tiff, const Layout& layout) : tiff_(tiff), layout_(layout) {
+  BlockReader(TIFF* tiff, const TiffLayout& layout) : tiff_(tiff), layout_(layout) {
     tiled_ = TIFFIsTiled(tiff) != 0;
     if (tiled_) {
       rows_ = field<uint32_t>(tiff, TIFFTAG_TILELENGTH);
@@ -342,7 +343,7 @@ class BlockReader {
   }
 
   TIFF* tiff_;
-  const Layout& layout_;
+  const TiffLayout& layout_;
   bool tiled_ = false;
   uint32_t rows_ = 0;
   uint32_t columns_ = 0;
@@ -366,6 +367,11 @@ bool read_ycbcr(TIFF* tiff, Decoded& out) {
   return true;
 }
 
+[[noreturn]] void refuse(const TiffSource& source, const std::string& name) {
+  const std::string_view message = source.message.data();
+  fail("{}: not a readable TIFF: {}", name, message.empty() ? "damaged or cut short" : message);
+}
+
 int read_orientation(TIFF* tiff) {
   uint16_t orientation = 0;
   if (TIFFGetField(tiff, TIFFTAG_ORIENTATION, &orientation) != 0) return orientation;
@@ -378,14 +384,10 @@ int read_orientation(TIFF* tiff) {
 }  // namespace
 
 Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& name) {
-  Source source{bytes};
+  TiffSource source{bytes};
   const Tiff tiff = open(source);
-  const auto refuse = [&] {
-    const std::string_view message = source.message.data();
-    fail("{}: not a readable TIFF: {}", name, message.empty() ? "damaged or cut short" : message);
-  };
-  if (tiff == nullptr) refuse();
-  const Layout layout = read_layout(tiff.get(), name);
+  if (tiff == nullptr) refuse(source, name);
+  const TiffLayout layout = read_layout(tiff.get(), name);
   const bool apart = layout.photometric == PHOTOMETRIC_YCBCR;
   const bool jpeg = layout.compression == COMPRESSION_JPEG;
   if (layout.compression == COMPRESSION_NONE && !apart) {
@@ -396,7 +398,7 @@ Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& name) {
   if (apart && jpeg) TIFFSetField(tiff.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
   const bool done = apart && !jpeg ? read_ycbcr(tiff.get(), decoded)
                                    : BlockReader(tiff.get(), layout).read(decoded);
-  if (!done) refuse();
+  if (!done) refuse(source, name);
   decoded.orientation = read_orientation(tiff.get());
   return decoded;
 }
