@@ -20,6 +20,7 @@ if [ ! -e "$build/arm64/usr/lib/$target/libhwy.so.1" ]; then
 fi
 
 # Debian's headers of libraries that say the same on every machine, without those of this machine's C library.
+rm -rf "$build/objects"
 mkdir -p "$build/headers" "$build/objects"
 for header in hwy fmt nlohmann doctest; do ln -sfn "/usr/include/$header" "$build/headers/$header"; done
 
