@@ -20,7 +20,6 @@ homebrew_packages=(
 
 # MLX comes from PyPI, the same version everywhere; its wheel holds the library, the headers and a CMake package:
 # mlx_wheel PYTHON PACKAGE...
-mlx_version=0.32.4
 mlx_wheel() {
   local python=$1 venv=build/mlx-venv
   shift

@@ -8,12 +8,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/objects.sh
+. scripts/platform.sh
 
 build=build/mac
 venv=build/mac-venv
 tools=$PWD/build/mac-tools
 zig_version=0.17.1
-mlx_version=0.32.4
 
 scripts/dependencies.sh
 scripts/apt_install.sh llvm-16

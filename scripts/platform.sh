@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Sourced. makes_pictures: whether MLX is made for this machine. If not, only what needs no MLX is built.
+# Sourced. mlx_version; makes_pictures: whether MLX is made for this machine. If not, only what needs no MLX is built.
 
+mlx_version=0.32.4  # cmake/mlx.cmake asks for no older one
 no_pictures="MLX is made for Macs with Apple's processors and macOS 14 or newer, so this one builds what bakes, verifies \
 and inspects, and makes no pictures."
 

@@ -10,8 +10,8 @@ fi
 venv=$1
 here=$(cd "$(dirname "$0")" && pwd)
 # A Mac has shasum, Debian without perl sha256sum alone.
-hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
-wanted=$(cat "$here/requirements.txt" "$here/requirements-no-deps.txt" "$0" | hash | cut -d' ' -f1)
+sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+wanted=$(cat "$here/requirements.txt" "$here/requirements-no-deps.txt" "$0" | sha256 | cut -d' ' -f1)
 stamp="$venv/oracle.stamp"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
   exit 0
