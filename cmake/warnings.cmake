@@ -7,4 +7,6 @@ target_compile_options(
             -ffp-contract=off
             # g++ 12 finds overlaps and overruns in std::string that are not there: https://gcc.gnu.org/PR105651
             "$<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict;-Wno-array-bounds;-Wno-stringop-overread;-Wno-stringop-overflow>"
+            # g++ takes a source that another one includes for a header.
+            $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wno-subobject-linkage>
             $<$<BOOL:${MFLUX_WERROR}>:-Werror>)

@@ -33,10 +33,11 @@ mlx=$PWD/$venv/macos/mlx
 rm -rf "$tools"
 mkdir -p "$tools/include/openssl"
 for header in fmt nlohmann hwy tbb oneapi CLI toml++ doctest xxhash.h utf8proc.h turbojpeg.h png.h pngconf.h \
-  pnglibconf.h; do
+  pnglibconf.h webp gif_lib.h; do
   ln -s "/usr/include/$header" "$tools/include/$header"
 done
 ln -s /usr/include/openssl/*.h /usr/include/"$(gcc -print-multiarch)"/openssl/*.h "$tools/include/openssl"
+ln -s /usr/include/"$(gcc -print-multiarch)"/tiff*.h "$tools/include"
 
 # The clang in zig, told what `zig c++ -target aarch64-macos` tells it. float.h comes first, in both its parts,
 # because Apple's math.h takes one of them and libc++ then believes it has both.
@@ -44,7 +45,10 @@ cat >"$tools/clang++" <<END
 #!/usr/bin/env bash
 arguments=()
 while [ \$# -gt 0 ]; do
-  if [ "\$1" = -isystem ] && [ "\$2" = /usr/include ]; then shift; else arguments+=("\$1"); fi
+  case "\$1 \$2" in
+    "-isystem /usr/include" | "-isystem /usr/include/$(gcc -print-multiarch)") shift ;;
+    *) arguments+=("\$1") ;;
+  esac
   shift
 done
 exec "$zig/zig" clang --driver-mode=g++ --no-default-config -target arm64-apple-macosx14.0 -nostdinc -nostdinc++ \\
