@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What `cmake --install build` puts where: the program, manual pages, completions, docs/, and the MLX of
+# What `cmake --install build` puts where: the program, manual pages, completions, the pages for people, and the MLX of
 # build/mlx-venv. Manual pages and completions are made at build time, by the program itself.
 
 include(GNUInstallDirs)
@@ -33,7 +33,15 @@ foreach(name IN LISTS INSTALLED_NAMES)
   install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${name} DESTINATION ${CMAKE_INSTALL_BINDIR})
 endforeach()
 install(DIRECTORY ${MANUAL}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
-install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+# The pages with all that they link to, in the folders of the source, so that the links work; a test follows them.
+set(DOCUMENTATION README.md CONTRIBUTING.md bench/README.md examples/save.cpp examples/generate.cpp
+                  examples/demo/README.md examples/demo/scenes.py)
+foreach(file IN LISTS DOCUMENTATION)
+  cmake_path(GET file PARENT_PATH folder)
+  install(FILES ${file} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT documentation)
+endforeach()
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT documentation
+        FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
 
 # bash and fish look for a file named like the command; zsh reads which commands are meant.
 set(BASH_COMPLETIONS ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

@@ -21,6 +21,7 @@ using testing::is_installed;
 using testing::options_of;
 using testing::ProgramRun;
 using testing::run_program;
+using testing::skip;
 using testing::subcommands;
 using testing::TempDir;
 using testing::write_file;
