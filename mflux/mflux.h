@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Everything public. examples/save.cpp shows its use.
+// What a save, its proof and its report take; examples/save.cpp shows its use. For the rest:
+// mflux/job.h, mflux/convert_lora.h, and of the library mflux_generate mflux/generate.h.
 #pragma once
 
 #include "mflux/base/error.h"  // the one exception

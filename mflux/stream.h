@@ -3,7 +3,7 @@
 // megabyte; a tile becomes its rows of the output (merge, quantize, round) and goes to a sink.
 // Memory is a few tiles, whatever the model.
 //
-//   read (in order) -> compute and hand to the sink (in parallel) -> account (in order)
+//   read (in order) -> compute (in parallel) -> hand to the sink and account (in order)
 #pragma once
 
 #include <atomic>
@@ -20,8 +20,8 @@
 
 namespace mflux {
 
-// Where output bytes go: into files (save) or against files (verify). Called from several threads
-// at once, each byte of each planned part exactly once.
+// Where output bytes go: into files (save) or against files (verify). Called by one thread at a
+// time, each byte of each planned part exactly once.
 class Sink {
  public:
   Sink() = default;
