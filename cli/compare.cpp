@@ -84,7 +84,7 @@ Command add_compare(CLI::App& app, const Program&) {
   app.add_option("a", arguments->a, "A model: folder, file or name")
       ->required()
       ->type_name("MODEL");
-  app.add_option("b", arguments->b, "Another")->required()->type_name("MODEL");
+  app.add_option("b", arguments->b, "Another model")->required()->type_name("MODEL");
   app.add_flag("--all", arguments->all, "List equal tensors too");
   app.add_flag("--json", arguments->console.json, "One JSON object a line");
   return [arguments] { return run(*arguments); };

@@ -131,7 +131,10 @@ void add_output_options(CLI::App& app, GenerateArguments& a) {
 void add_model_options(CLI::App& app, GenerateArguments& a, const Program& program) {
   app.option_defaults()->group("Model");
   auto* model =
-      app.add_option("-m,--model", a.options.model, "Folder or name of the model, quantized or not")
+      app.add_option(
+             "-m,--model",
+             a.options.model,
+             "Folder or name of the model, quantized or not (qwen-image is Qwen-Image-2512)")
           ->type_name("MODEL");
   if (program.required_family) {
     a.options.model = "qwen-image";
@@ -139,7 +142,8 @@ void add_model_options(CLI::App& app, GenerateArguments& a, const Program& progr
   }
   app.add_option("--base-model", a.base_model, "Family, where the files cannot tell")
       ->type_name("FAMILY");
-  app.add_option("-q,--quantize", a.bits, "Pack a full-precision model in so many bits on loading")
+  app.add_option(
+         "-q,--quantize", a.bits, "Quantize a full-precision model to this many bits while loading")
       ->type_name("2|3|4|5|6|8");
   app.add_option("--q-mode", a.mode, "Kind of packed weight")
       ->type_name("affine|mxfp4|mxfp8|nvfp4")

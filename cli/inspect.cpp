@@ -57,7 +57,7 @@ int run_convert(const InspectArguments& arguments) {
   }
   for (const std::string& note : done.notes) console.result("Note: " + note);
   console.result(fmt::format(
-      "Wrote {}: {} layer(s), {} tensors, {}; dialect {}, before {}",
+      "Wrote {}: {} layer(s), {} tensors, {}; converted from {} to {}",
       options.output.string(),
       done.layers,
       done.tensors,
@@ -93,13 +93,12 @@ Command add_inspect(CLI::App& app, const Program&) {
   app.add_option(
          "--model",
          arguments->model,
-         "For a LoRA: the model on which it is tried, and its share kept at 16, 8, 6 and 4 bits "
-         "measured")
+         "For a LoRA: the model to try it on, which also measures the share kept at 16, 8, 6 and 4 "
+         "bits")
       ->type_name("MODEL");
   app.add_option("--base-model", arguments->base_model, "Family, where the files cannot tell")
       ->type_name("FAMILY");
-  app.add_option(
-         "--lora-scale", arguments->options.scale, "Scale with which a LoRA is tried or converted")
+  app.add_option("--lora-scale", arguments->options.scale, "Scale to try or convert a LoRA with")
       ->type_name("SCALE")
       ->check(why_no_scale)
       ->capture_default_str();

@@ -64,7 +64,7 @@ int run_job(const JobOptions& options, const ConsoleOptions& console_options) {
     return ExitStatus::done;
   }
   console.result(fmt::format(
-      "{} outputs in {:.1f} s; {} shard(s), {}, are files of another output",
+      "{} outputs in {:.1f} s; {} shard(s), {}, are shared with another output",
       report.outputs.size(),
       seconds,
       report.shared_shards,

@@ -211,7 +211,7 @@ std::string see_also(const Manual& manual, const ManualCommand& command, const M
     result += ".BR " + roff(pages[i]) + (i + 1 < pages.size() ? " (1),\n" : " (1)\n");
   }
   if (text.pages.empty()) return result;
-  result += ".PP\nMore is told in these files of the source, installed in share/doc/mflux:\n";
+  result += ".PP\nMore is in these files, which are installed in share/doc/mflux:\n";
   for (const std::string_view page : text.pages)
     result += ".br\n" + roff("docs/" + std::string(page)) + "\n";
   return result;

@@ -87,7 +87,8 @@ constexpr auto kTexts = std::to_array<ManualText>({
      "program.\n\n"
      "Nothing is downloaded: a model is a folder in diffusers layout, a folder saved by mflux, one "
      ".safetensors file with the original names, or a name (dev, schnell, qwen-image, owner/repo) "
-     "in the local Hugging Face cache.\n\n"
+     "in the local Hugging Face cache. qwen-image is Qwen-Image-2512, as in Python's mflux 0.24; "
+     "Qwen/Qwen-Image is the first one.\n\n"
      "Results go to standard output, the log and the progress bar to standard error. An error is "
      "one message that names the file, the tensor, what was found and what was expected.",
      kProgramExamples,

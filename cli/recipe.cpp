@@ -42,7 +42,7 @@ GenerateOptions parse(const ordered_json& json) {
   options.scheduler = json.at("scheduler").get<std::string>();
   read(json, "quantize", options.bits);
   const auto mode = parse_quant_mode(json.at("q_mode").get<std::string>());
-  if (!mode) fail("q_mode is no mode of MLX");
+  if (!mode) fail("q_mode is not a mode of MLX");
   options.mode = *mode;
   options.cpu_precision = json.value("cpu_precision", options.cpu_precision);
   read_path(json, "image", options.image);
@@ -103,7 +103,7 @@ GenerateOptions read_recipe(const std::filesystem::path& png) {
       fail("{}: its recipe cannot be read: {}", png.string(), error.what());
     }
   }
-  fail("{}: holds no recipe of mflux.cpp", png.string());
+  fail("{}: has no recipe of mflux.cpp", png.string());
 }
 
 }  // namespace mflux::cli

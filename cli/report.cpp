@@ -161,19 +161,19 @@ Command add_report(CLI::App& app, const Program&) {
   app.add_option("folder", arguments->options.folder, "The saved folder")
       ->required()
       ->type_name("FOLDER");
-  app.add_option("-o,--output", arguments->output, "The page; without it FOLDER-report.html")
+  app.add_option("-o,--output", arguments->output, "The page (default: FOLDER-report.html)")
       ->type_name("FILE.html");
   app.add_option(
          "--images",
          arguments->images,
          "Show pictures: a folder for each column, in each the same NAME.png files")
       ->type_name("FOLDER");
-  app.add_option("--columns", arguments->columns, "These columns in this order; without it all")
+  app.add_option("--columns", arguments->columns, "These columns in this order (default: all)")
       ->type_name("NAMES");
   app.add_option(
          "--reference",
          arguments->options.reference,
-         "The column that the others are compared to; without it the first")
+         "The column that the others are compared to (default: the first)")
       ->type_name("NAME");
   app.add_flag("--json", arguments->console.json, "The facts of the page as one JSON object");
   return [arguments] { return run(*arguments); };

@@ -43,7 +43,10 @@ struct SaveArguments {
 
 void add_model_options(CLI::App& app, SaveArguments& a) {
   app.option_defaults()->group("Model");
-  app.add_option("-m,--model", a.options.model, "Folder, .safetensors file or name of the model")
+  app.add_option(
+         "-m,--model",
+         a.options.model,
+         "Folder, .safetensors file or name of the model (qwen-image is Qwen-Image-2512)")
       ->type_name("MODEL");
   app.add_option("--base-model", a.base_model, "Family, where the files cannot tell")
       ->type_name("FAMILY");
@@ -55,7 +58,7 @@ void add_model_options(CLI::App& app, SaveArguments& a) {
          a.job,
          "TOML file with several outputs, saved in one pass over the model; docs/jobs.md")
       ->type_name("FILE.toml");
-  app.add_option("--layout", a.layout, "Whose names and files: of mflux, diffusers or ComfyUI")
+  app.add_option("--layout", a.layout, "Names and files as in mflux, diffusers or ComfyUI")
       ->type_name("mflux|diffusers|comfyui")
       ->capture_default_str();
 }
@@ -82,7 +85,7 @@ void add_quantization_options(CLI::App& app, SaveArguments& a) {
   app.add_option(
          "--min-kept",
          a.min_kept,
-         "Refuse a bake of which less than this share survives rounding (0..1)")
+         "Refuse a bake if less than this share of a LoRA survives rounding (0..1)")
       ->type_name("SHARE");
   app.add_flag(
       "--escalate",
@@ -154,7 +157,7 @@ JobOptions settle_job(const CLI::App& app, const SaveArguments& a) {
                             name == "max-memory" || name == "dry-run" || name == "json" ||
                             name == "verbose" || name == "help";
     if (option->count() != 0 && !goes_along)
-      fail(ErrorKind::usage, "--{} does not go with --job: write it into the job file", name);
+      fail(ErrorKind::usage, "--{} cannot be used with --job: write it in the job file", name);
   }
   JobOptions job = read_job_file(a.job);
   if (app.count("--model") != 0) job.model = a.options.model;

@@ -19,7 +19,7 @@ lora::BaseModel base_for(const fs::path& file, const ConvertOptions& options) {
   if (options.base_model) {
     const models::Family* asked = models::find_family(*options.base_model);
     if (asked == nullptr) {
-      fail(ErrorKind::usage, "--base-model '{}' is no family: flux or qwen", *options.base_model);
+      fail(ErrorKind::usage, "--base-model '{}' is not flux or qwen", *options.base_model);
     }
     family = models::family_name(*asked);
   }
@@ -31,7 +31,7 @@ lora::BaseModel base_for(const fs::path& file, const ConvertOptions& options) {
   if (family.empty()) {
     fail(
         ErrorKind::usage,
-        "{}: does not tell for which model it is; say --base-model flux or qwen, or --model",
+        "{}: does not say which model it is for; give --base-model flux or qwen, or --model",
         file.string());
   }
   fail(ErrorKind::lora, "{}: made for {}, which is not supported", file.string(), family);

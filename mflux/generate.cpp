@@ -201,7 +201,7 @@ class Generator {
     fail(
         "{}: step {} of {} gave infinite or NaN latents. A weight or a LoRA is damaged, or a "
         "LoRA's "
-        "scale is far too large (mflux compare and mflux inspect tell which)",
+        "scale is far too large (mflux compare and mflux inspect show which)",
         options_.model,
         step + 1,
         plan_.steps);

@@ -231,7 +231,7 @@ Inspection inspect(const InspectOptions& options) {
     if (options.model) {
       fail(
           ErrorKind::usage,
-          "{}: is no LoRA; --model tells on which model a LoRA is tried",
+          "{}: is not a LoRA; --model names the model to try a LoRA on",
           found.path.string());
     }
     found.model = inspect_model(found.path, options);

@@ -159,7 +159,8 @@ void OutputFolder::create() {
 }
 
 fs::path OutputFolder::prepare(const std::string& relative) {
-  if (!stays_inside(relative)) fail("'{}' is no name of a file in {}", relative, work_.string());
+  if (!stays_inside(relative))
+    fail("'{}' is not the name of a file in {}", relative, work_.string());
   const fs::path path = work_ / relative;
   for (fs::path part = path; part != work_; part = part.parent_path()) {
     if (fs::is_symlink(part)) {

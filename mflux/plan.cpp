@@ -105,7 +105,7 @@ class Planner {
           lora::drop(loras_, lora::Drop::loras);
           break;
         case OnLoraFailure::full_precision:
-          plan_.notes.push_back("A LoRA did not fit: saving without quantization, as asked for");
+          plan_.notes.push_back("A LoRA did not fit: saving without quantization, as asked");
           plan_.format.reset();
           plan_.options.quantize_at_load = false;  // there is no level to record
           full_precision_ = true;

@@ -200,7 +200,7 @@ class Verifier {
     uint64_t bytes = 0;
     for (const StoredTensor& tensor : folder.tensors) bytes += tensor.info.bytes;
     const auto stated = safetensors::index_total_size(folder.path / folder.index_name);
-    if (!stated) return fmt::format("{} bytes (the index does not tell)", bytes);
+    if (!stated) return fmt::format("{} bytes (the index does not say)", bytes);
     if (*stated != bytes) {
       fail(
           "{}: total_size is {}, the tensors have {} bytes",
@@ -237,7 +237,7 @@ class Verifier {
     }
     return fmt::format(
         "{}{}, {} packed tensors",
-        level.empty() ? "not told" : level,
+        level.empty() ? "not stated" : level,
         at_load ? " at load" : "",
         packed);
   }
@@ -326,7 +326,7 @@ class Verifier {
     std::string there(std::min<uint64_t>(planned.header.size(), file.size()), '\0');
     file.read(0, std::as_writable_bytes(std::span(there)));
     if (there != planned.header || file.size() != planned.bytes) {
-      fail("{}: other tensors, metadata or order than a bake of this model gives", path.string());
+      fail("{}: tensors, metadata or their order differ from a bake of this model", path.string());
     }
   }
 
@@ -339,7 +339,7 @@ class Verifier {
     }
     if (!different.empty()) {
       fail(
-          "not the model that was baked: {} other contents than the receipt says",
+          "not the model that was baked: {} (not the contents that the receipt lists)",
           listed(different));
     }
   }

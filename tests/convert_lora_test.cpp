@@ -247,7 +247,7 @@ TEST_CASE("biases and differences go where a dialect has words for them, else th
       "\"transformer.lora_bias\":true"));
   CHECK(contains(
       error_of([&] { convert(tiny, lora, "kohya"); }),
-      "'" + proj + "' cannot be written as kohya: it has no word for the change of a bias"));
+      "'" + proj + "' cannot be written as kohya: it has no key for the change of a bias"));
 
   LoraFile diff;
   diff.add("diffusion_model.double_blocks.0.img_attn.qkv.diff", {192, 64});
@@ -353,7 +353,7 @@ TEST_CASE("what does not fit is not converted, and nothing is written or left be
   LoraFile either = pair("transformer.transformer_blocks.0.attn.to_q", 2, 64);
   CHECK(differences(contents_of(tiny.folder.path()), before).empty());
   const std::string untold = either.write(tiny.folder, "either.safetensors").string();
-  refused({.lora = untold, .dialect = "kohya"}, "say --base-model flux or qwen");
+  refused({.lora = untold, .dialect = "kohya"}, "give --base-model flux or qwen");
   convert_lora(
       {.lora = untold,
        .dialect = "kohya",
@@ -382,7 +382,7 @@ TEST_CASE("factors that cannot be cut or joined only change names, or are refuse
           .find("diffusion_model.transformer_blocks.0.img_mlp.net.2.lokr_w1") != nullptr);
   CHECK(contains(
       error_of([&] { convert(tiny, lora, "diffusers"); }),
-      "'" + module + "' cannot be written as diffusers: it has no word for"));
+      "'" + module + "' cannot be written as diffusers: it has no key for"));
   CHECK(contains(
       error_of([&] {
         convert_lora(

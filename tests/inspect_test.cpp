@@ -407,7 +407,7 @@ TEST_CASE("--model is for LoRAs, and a wrong --base-model is refused") {
   const TempDir folder;
   write_zeros(folder / kWeights, tiny_flux());
   const std::string path = folder.path().string();
-  CHECK(contains(error_of([&] { inspect({.path = path, .model = path}); }), "is no LoRA"));
+  CHECK(contains(error_of([&] { inspect({.path = path, .model = path}); }), "is not a LoRA"));
   CHECK(contains(error_of([&] { inspect({.path = path, .base_model = "qwen"}); }), "asked for"));
   CHECK(contains(error_of([&] { inspect({.path = path, .base_model = "sdxl"}); }), "sdxl"));
 }

@@ -119,7 +119,7 @@ TEST_CASE("nothing is written outside of the folder, by a name or through a link
     }
     for (const char* name : {"../mine/vae/x", "/tmp/x", "a/../../x", ""}) {
       CAPTURE(name);
-      CHECK(contains(error_of([&] { output.prepare(name); }), "is no name of a file in"));
+      CHECK(contains(error_of([&] { output.prepare(name); }), "is not the name of a file in"));
     }
   }
   CHECK(differences(before, contents_of(folder.path())) == std::vector<std::string>{});

@@ -169,9 +169,7 @@ TEST_CASE("what was skipped is a warning and is listed with its reason") {
   SUBCASE("the quantization") {
     options.on_lora_failure = OnLoraFailure::full_precision;
     const ReportFacts facts = report_on(tiny, options);
-    CHECK(
-        facts.warnings.back() ==
-        "Because of that the model was not quantized, as it was asked for.");
+    CHECK(facts.warnings.back() == "Because of that, as asked, the model was not quantized.");
     CHECK(facts.verdict.ends_with(" survives rounding to BF16."));
   }
 }

@@ -191,7 +191,7 @@ fs::path resolve_model(const std::string& name) {
     return cached(name, std::string(known->repository), "model");
   }
   if (is_repository(name)) return cached(name, name, "model");
-  fail("{}: no such file or folder, nor the name of a model", name);
+  fail("{}: no such file or folder, and not the name of a known model", name);
 }
 
 fs::path resolve_lora(const std::string& name) {

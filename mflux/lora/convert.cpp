@@ -245,7 +245,7 @@ class Converter {
       if (is_plain_part ? style_.alpha_tensors : keeps(style_.dialect, ending_of(part))) {
         continue;
       }
-      return refuse(module, fmt::format("it has no word for '{}'", parameter_name(part.parameter)));
+      return refuse(module, fmt::format("it has no key for '{}'", parameter_name(part.parameter)));
     }
     const Target& target = *module.place.target;
     const auto& [layer, rows] = layers.begin()->second;

@@ -97,12 +97,12 @@ struct Known {
 
 constexpr std::array kIgnored = {
     Known{"._aux.", "a helper tensor of the tool that made the file"},
-    Known{".bundle_emb.", "an embedding that was trained along, for the prompt"},
+    Known{".bundle_emb.", "an embedding for the prompt that was trained with it"},
     Known{".__index_timestep_zero__", "a marker of the model's variant"},
 };
 
 constexpr std::array kRefused = {
-    Known{"lambda_layer", "T-LoRA's lambda layers are no change of a weight"},
+    Known{"lambda_layer", "T-LoRA's lambda layers do not change a weight"},
     Known{".lora_E", "AdaLoRA is not supported"},
     Known{".ranknum", "AdaLoRA is not supported"},
     Known{".boft_R", "PEFT's BOFT is not supported; LyCORIS's is"},

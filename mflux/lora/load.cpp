@@ -108,8 +108,7 @@ class Loader {
   void refuse_key(const TensorInfo& info, std::string_view why) {
     std::string message =
         why.empty()
-            ? fmt::format(
-                  "'{}' is no key of a LoRA that is known{}", info.name, explain_key(info.name))
+            ? fmt::format("'{}' is not a known key of a LoRA{}", info.name, explain_key(info.name))
             : fmt::format("'{}': {}", info.name, why);
     records_[info.name].reason = message;
     problem(ProblemKind::unknown_key, info.name, std::move(message));
@@ -130,7 +129,7 @@ class Loader {
     const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
     if (family.empty() && !contents_.modules.empty()) {
       loaded_.notes.push_back(
-          fmt::format("{}: the file does not tell which model it was made for", path_));
+          fmt::format("{}: the file does not say which model it was made for", path_));
     } else if (!family.empty() && family != model_.family) {
       problem(
           ProblemKind::other_family,
@@ -349,7 +348,7 @@ void note_order(Loaded& loaded) {
   for (const Adapter& adapter : loaded.adapters) {
     if (loaded.adapters.size() < 2 || !depends_on_order(adapter)) continue;
     loaded.notes.push_back(fmt::format(
-        "{}: holds changes that are no sums; another order of the LoRAs gives other weights",
+        "{}: holds changes that are not sums; another order of the LoRAs gives other weights",
         adapter.path.string()));
   }
 }

@@ -173,7 +173,7 @@ Classified classify_by(const Module& module, const Recipe& recipe) {
       continue;
     }
     std::string message = fmt::format(
-        "'{}' is no part of {}, which '{}' is", part.info->name, recipe.title, module.name);
+        "'{}' is not part of {}, which '{}' is", part.info->name, recipe.title, module.name);
     return {
         recipe.algorithm,
         Refusal{ProblemKind::incomplete, std::move(message)},

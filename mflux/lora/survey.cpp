@@ -55,7 +55,7 @@ class Surveyor {
     problem(
         ProblemKind::unknown_key,
         name,
-        key.why.empty() ? fmt::format("'{}' is no key of a LoRA that is known", name)
+        key.why.empty() ? fmt::format("'{}' is not a known key of a LoRA", name)
                         : fmt::format("'{}': {}", name, key.why));
   }
 

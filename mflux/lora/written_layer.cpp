@@ -224,15 +224,15 @@ WrittenTensors write_layer(
 
 std::string why_not(const WrittenLayer& layer, const WritingStyle& style) {
   if (overlap(layer.weights) || overlap(layer.biases)) {
-    return "two differences of the same rows do not go into one tensor";
+    return "two differences of the same rows cannot be one tensor";
   }
   if (style.differences) return "";
-  if (!layer.weights.empty()) return "it has no word for the difference of a whole weight";
+  if (!layer.weights.empty()) return "it has no key for the difference of a whole weight";
   if (layer.biases.empty()) return "";
-  if (style.up_bias.empty()) return "it has no word for the change of a bias";
+  if (style.up_bias.empty()) return "it has no key for the change of a bias";
   const bool all_of_pairs = std::ranges::all_of(layer.biases, &DensePart::of_pair);
   if (!all_of_pairs || layer.pairs.empty()) {
-    return "it has no word for the change of a bias that is not the bias of a B";
+    return "it has no key for the change of a bias that is not the bias of a B";
   }
   return "";
 }

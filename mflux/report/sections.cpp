@@ -84,7 +84,7 @@ void put_bar(std::string& out, std::string_view kind, uint64_t bytes, uint64_t m
       kind,
       // Not more than what leaves room for the number on a phone.
       most == 0 ? 0 : 62 * static_cast<double>(bytes) / static_cast<double>(most),
-      bytes == 0 ? "not told" : readable_size(bytes),
+      bytes == 0 ? "not stated" : readable_size(bytes),
       kind);
 }
 

@@ -114,8 +114,7 @@ void judge(ReportFacts& facts) {
     }
   }
   if (skipped && facts.receipt.options.on_lora_failure == OnLoraFailure::full_precision) {
-    facts.warnings.emplace_back(
-        "Because of that the model was not quantized, as it was asked for.");
+    facts.warnings.emplace_back("Because of that, as asked, the model was not quantized.");
   }
 }
 

@@ -54,7 +54,7 @@ Charsmap::Charsmap(std::string_view bytes, std::string_view file) {
     if (start < replacements_.size() &&
         (static_cast<unsigned char>(replacements_[start]) & 0xC0) != 0x80)
       continue;
-    fail("{}: the charsmap has a replacement at {}, which is no character", file, start);
+    fail("{}: the charsmap has a replacement at {}, which is not a character", file, start);
   }
 }
 

@@ -35,7 +35,7 @@ Kind kind_of_vocabulary(const Vocabulary& vocabulary) {
 }
 
 Vocabulary parse_vocabulary(const json& tokens, std::string_view file) {
-  if (!tokens.is_object()) fail("{}: the vocabulary is no JSON object", file);
+  if (!tokens.is_object()) fail("{}: the vocabulary is not a JSON object", file);
   Vocabulary vocabulary;
   vocabulary.reserve(tokens.size());
   std::unordered_map<int32_t, std::string_view> by_id;
@@ -95,7 +95,7 @@ std::vector<Merge> parse_merges_json(const json& list, std::string_view file) {
 }
 
 std::vector<Piece> parse_pieces(const json& list, std::string_view file) {
-  if (!list.is_array()) fail("{}: the vocabulary is no list of pieces", file);
+  if (!list.is_array()) fail("{}: the vocabulary is not a list of pieces", file);
   std::vector<Piece> pieces;
   pieces.reserve(list.size());
   for (const json& entry : list) {
@@ -132,7 +132,7 @@ std::string parse_charsmap(const json& saved, std::string_view file) {
   if (!normalizers.is_object()) return {};
   normalizers =
       normalizers.contains("normalizers") ? normalizers["normalizers"] : json{normalizers};
-  if (!normalizers.is_array()) fail("{}: the normalizers are no list", file);
+  if (!normalizers.is_array()) fail("{}: the normalizers are not a list", file);
   for (const json& normalizer : normalizers) {
     if (!normalizer.is_object() || normalizer.value("type", json()) != "Precompiled") continue;
     const json map = normalizer.value("precompiled_charsmap", json());

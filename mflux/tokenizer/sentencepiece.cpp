@@ -55,7 +55,7 @@ class Message {
         field.bytes = take(varint());
         return true;
       default:
-        fail("{}: no sentencepiece model (wire type {})", file_, field.type);
+        fail("{}: not a sentencepiece model (wire type {})", file_, field.type);
     }
   }
 
@@ -82,7 +82,7 @@ class Message {
       value |= uint64_t{byte & 0x7FU} << shift;
       if (byte < 0x80) return value;
     }
-    fail("{}: no sentencepiece model (a number of more than 64 bits)", file_);
+    fail("{}: not a sentencepiece model (a number of more than 64 bits)", file_);
   }
 
   std::string_view bytes_;
@@ -91,7 +91,8 @@ class Message {
 
 void expect(const Field& field, WireType type, std::string_view file) {
   if (field.type != type)
-    fail("{}: no sentencepiece model (field {} of wire type {})", file, field.number, field.type);
+    fail(
+        "{}: not a sentencepiece model (field {} of wire type {})", file, field.number, field.type);
 }
 
 void parse_piece(std::string_view bytes, std::string_view file, SentencePieces& out) {

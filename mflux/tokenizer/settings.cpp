@@ -57,7 +57,7 @@ AddedToken plain_token(std::string content) {
 AddedToken parse_token(const json& value, std::string_view file) {
   if (value.is_string()) return plain_token(value.get<std::string>());
   const json content = value.is_object() ? value.value("content", json()) : json();
-  if (!content.is_string()) fail("{}: {} is no token", file, excerpt(value));
+  if (!content.is_string()) fail("{}: {} is not a token", file, excerpt(value));
   const bool special = flag(value, "special", false);
   return {
       .content = content.get<std::string>(),
@@ -71,7 +71,7 @@ AddedToken parse_token(const json& value, std::string_view file) {
 std::vector<AddedToken> parse_tokens(const json& list, std::string_view file) {
   std::vector<AddedToken> tokens;
   if (list.is_null()) return tokens;
-  if (!list.is_array()) fail("{}: {} is no list of tokens", file, excerpt(list));
+  if (!list.is_array()) fail("{}: {} is not a list of tokens", file, excerpt(list));
   for (const json& value : list) tokens.push_back(parse_token(value, file));
   return tokens;
 }
@@ -107,7 +107,7 @@ class Reader {
   void read_added(const json& saved) {
     move_additional();
     if (const auto listed = values_.find("added_tokens_decoder"); listed != values_.end()) {
-      if (!listed->is_object()) fail("{}: added_tokens_decoder is no object", config_file_);
+      if (!listed->is_object()) fail("{}: added_tokens_decoder is not an object", config_file_);
       for (const auto& [key, value] : listed->items()) {
         int32_t id = -1;
         const char* end = key.data() + key.size();
@@ -121,7 +121,7 @@ class Reader {
     read_special_map();
     read_added_file();
     const json added = saved.value("added_tokens", json::array());
-    if (!added.is_array()) fail("{}: added_tokens is no list", files_.source);
+    if (!added.is_array()) fail("{}: added_tokens is not a list", files_.source);
     for (const json& value : added) {
       AddedToken token = parse_token(value, files_.source);
       const int32_t id = parse_id(value.value("id", json()), token.content, files_.source);

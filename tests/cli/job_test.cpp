@@ -133,7 +133,7 @@ TEST_CASE("a job file that is empty or not there is an error, and so are other o
   const ProgramRun both =
       run_program(job.arguments(job.text()) + std::vector<std::string>{"--quantize", "4"});
   CHECK(both.status == 2);
-  CHECK(contains(both.err, "--quantize does not go with --job"));
+  CHECK(contains(both.err, "--quantize cannot be used with --job"));
 }
 
 // How many finished shards there are under the folder.

@@ -142,7 +142,7 @@ TEST_CASE("what is nowhere is an error that says where it was looked for") {
   CHECK(contains(dev, folder.path().string()));
   CHECK(contains(dev, "hf download black-forest-labs/FLUX.1-dev"));
   CHECK(contains(error_of([] { resolve_model("no/such-repo"); }), "no/such-repo"));
-  CHECK(contains(error_of([] { resolve_model("nonsense"); }), "nor the name of a model"));
+  CHECK(contains(error_of([] { resolve_model("nonsense"); }), "not the name of a known model"));
   CHECK(contains(error_of([] { resolve_model("/no/such/path"); }), "/no/such/path: no such file"));
   CHECK(contains(error_of([] { resolve_model("../no/../such"); }), "no such file or folder"));
   CHECK(contains(error_of([] { resolve_model(""); }), "no such file or folder"));

@@ -56,7 +56,7 @@ struct Bad {
 std::vector<Bad> bad_keys() {
   return {
       {"unknown-key",
-       "'x.lora_C' is no key of a LoRA that is known",
+       "'x.lora_C' is not a known key of a LoRA",
        [](LoraFile& f) { f.add("x.lora_C", {1}); }},
       {"unknown-key",
        "the layer transformer_blocks.0.attn.to_q is known, the ending '.lora_C' is not",
@@ -125,7 +125,7 @@ std::vector<Bad> bad_algorithms() {
   return {
       {"incomplete", "LoHa needs hada_w1_a", with({{".hada_w1_a", {192, 2}}})},
       {"incomplete", "LoHa needs", with(plus(loha, {".hada_t1", {2, 2}}))},
-      {"incomplete", "is no part of LoHa", with(plus(loha, {".rescale", {192}}))},
+      {"incomplete", "is not part of LoHa", with(plus(loha, {".rescale", {192}}))},
       {"shape-mismatch",
        "make (64, 192), the layer is 192 x 64",
        with(
@@ -166,7 +166,7 @@ std::vector<Bad> bad_algorithms() {
        "several oft_blocks",
        with({{".oft_blocks", {96, 2, 2}}, {".oft_blocks.x", {96, 2, 2}}})},
       {"shape-mismatch", "with count * size = 64", with({{".oft_R.weight", {16, 5}}})},
-      {"incomplete", "is no part of OFT", with({{".oft_R.weight", {16, 6}}, {".alpha", {}}})},
+      {"incomplete", "is not part of OFT", with({{".oft_R.weight", {16, 6}}, {".alpha", {}}})},
       {"incomplete", "OFT of inputs needs oft_R", with({{".oft_R.scaled_oft", {}}})},
       {"incomplete", "GLoRA needs a1", with({{".a1.weight", {64, 2}}})},
       {"unsupported",
@@ -370,7 +370,7 @@ TEST_CASE("a LoRA that does not tell its family is taken with a note") {
     const Loaded loaded = load_file(file, *model);
     CHECK(loaded.problems.empty());
     REQUIRE(loaded.notes.size() == 1);
-    CHECK(contains(loaded.notes.front(), "does not tell which model"));
+    CHECK(contains(loaded.notes.front(), "does not say which model"));
   }
 }
 

@@ -139,7 +139,7 @@ TEST_CASE("a request must fit the variant") {
           {}},
       Case{"2 reference pictures: FLUX.1 takes one", Pictures::optional, 2, {}},
       Case{
-          "a mask: only FLUX.1 Fill takes one, and this model is none",
+          "a mask: only FLUX.1 Fill takes one, and this is another model",
           Pictures::optional,
           0,
           {32, 48}},

@@ -65,7 +65,8 @@ TEST_CASE("what a Qwen-Image cannot make is refused by name") {
   const mx::array picture = mx::zeros({64, 64, 3});
   CHECK_THROWS_WITH_AS(
       pipeline->condition({.references = {picture}}),
-      "Qwen-Image: looks at no pictures (Qwen-Image-Edit does); a start picture is another option",
+      "Qwen-Image: takes no reference pictures (Qwen-Image-Edit does); --image begins with a "
+      "picture",
       Error);
   CHECK_THROWS_WITH_AS(
       pipeline->condition({.mask = mx::zeros({64, 64})}), "Qwen-Image: takes no mask", Error);

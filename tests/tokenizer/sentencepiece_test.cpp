@@ -34,7 +34,7 @@ TEST_CASE("pieces, types and charsmap of a spiece.model are read") {
 
 TEST_CASE("a spiece.model that is none is refused") {
   CHECK(parse_error("") == "file: a sentencepiece model without pieces");
-  CHECK(contains(parse_error("{\"a\": 1}"), "file: no sentencepiece model"));
+  CHECK(contains(parse_error("{\"a\": 1}"), "file: not a sentencepiece model"));
   CHECK(contains(parse_error(std::string(20, '\xFF')), "a number of more than 64 bits"));
   CHECK(contains(parse_error("\x0A\x7F"), "ends 127 bytes before a field does"));
   CHECK(contains(parse_error(std::string("\x0A\x03\x0A\x01\xFF", 5)), "piece 0 is not UTF-8"));

@@ -65,15 +65,15 @@ TEST_CASE("added tokens that contradict the vocabulary are refused") {
   }
   SUBCASE("no token") {
     set(folder, "added_tokens_decoder", {{"420", {{"text", "a"}}}});
-    CHECK(contains(folder.error(), "is no token"));
+    CHECK(contains(folder.error(), "is not a token"));
   }
   SUBCASE("no object") {
     set(folder, "added_tokens_decoder", "x");
-    CHECK(contains(folder.error(), "added_tokens_decoder is no object"));
+    CHECK(contains(folder.error(), "added_tokens_decoder is not an object"));
   }
   SUBCASE("no list") {
     set(folder, "extra_special_tokens", 5);
-    CHECK(contains(folder.error(), "5 is no list of tokens"));
+    CHECK(contains(folder.error(), "5 is not a list of tokens"));
   }
 }
 

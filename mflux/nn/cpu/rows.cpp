@@ -32,7 +32,7 @@ Dtype dtype_of(const mx::array& x) {
   if (x.dtype() == mx::bfloat16) return Dtype::bf16;
   if (x.dtype() == mx::float16) return Dtype::f16;
   if (x.dtype() == mx::uint8) return Dtype::u8;
-  fail("a weight is none of F32, BF16, F16, U8");
+  fail("a weight is not F32, BF16, F16 or U8");
 }
 
 Rows::Rows(const mx::array& x) : data_(x.data<float>()) {

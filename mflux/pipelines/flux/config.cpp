@@ -23,7 +23,7 @@ class Config {
   explicit Config(const nn::Weights& weights) : file_(weights.component() + "/config.json") {
     if (weights.config().empty()) return;
     values_ = json::parse(weights.config(), nullptr, false);
-    if (!values_.is_object()) fail("{}: is no JSON object", file_);
+    if (!values_.is_object()) fail("{}: is not a JSON object", file_);
     // Where CLIP was saved as a part of text and picture.
     const auto text = values_.find("text_config");
     if (text != values_.end() && text->is_object()) values_ = json(*text);
@@ -105,7 +105,7 @@ Activation activation(const Config& config, std::string_view key, Activation wit
 int heads_of(const nn::Weights& weights, const nn::Linear& layer, int width) {
   if (layer.outputs() % width == 0) return layer.outputs() / width;
   fail(
-      "{}: '{}' has {} rows, which is no multiple of a head's {}",
+      "{}: '{}' has {} rows, which is not a multiple of a head's {}",
       weights.component(),
       layer.name,
       layer.outputs(),

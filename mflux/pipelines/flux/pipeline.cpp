@@ -168,7 +168,7 @@ class FluxPipeline : public Pipeline {
   // [height, width, 3] -> [1, tokens, 64]
   mx::array latents_of(const Vae& vae, const mx::array& image) const {
     if (image.ndim() != 3 || image.shape(0) % kPixels + image.shape(1) % kPixels != 0) {
-      fail(ErrorKind::usage, "a picture whose height or width is no multiple of {}", kPixels);
+      fail(ErrorKind::usage, "a picture whose height or width is not a multiple of {}", kPixels);
     }
     return pack(flux::encode(vae, mx::expand_dims(image, 0), options_.vae_tile));
   }

@@ -126,7 +126,7 @@ void check(const Request& request, const Variant& variant) {
     fail(ErrorKind::usage, "{} reference pictures: FLUX.1 takes one", references);
   }
   if (request.mask && !fill) {
-    fail(ErrorKind::usage, "a mask: only FLUX.1 Fill takes one, and this model is none");
+    fail(ErrorKind::usage, "a mask: only FLUX.1 Fill takes one, and this is another model");
   }
   if (request.mask && request.mask->shape() != mx::Shape{request.height, request.width}) {
     fail(

@@ -56,7 +56,7 @@ constexpr std::array kLatentStd = {
 json parse(std::string_view text, std::string_view file) {
   if (text.empty()) return json::object();
   const json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) fail("{}: is no JSON object", file);
+  if (!value.is_object()) fail("{}: is not a JSON object", file);
   return value;
 }
 
@@ -150,7 +150,7 @@ void expect(
     int width) {
   if (width > 0 && found > 0 && found % width == 0) return;
   fail(
-      "{}: '{}' has {} rows, which is no multiple of {} {}",
+      "{}: '{}' has {} rows, which is not a multiple of {} {}",
       weights.component(),
       tensor,
       found,

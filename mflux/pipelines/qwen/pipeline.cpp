@@ -37,7 +37,7 @@ class QwenPipeline : public Pipeline {
     if (!edits && !request.references.empty()) {
       fail(
           ErrorKind::usage,
-          "{}: looks at no pictures (Qwen-Image-Edit does); a start picture is another option",
+          "{}: takes no reference pictures (Qwen-Image-Edit does); --image begins with a picture",
           title());
     }
     Condition result =
