@@ -62,8 +62,8 @@ int run_convert(const InspectArguments& arguments) {
       done.layers,
       done.tensors,
       format_size(done.bytes),
-      options.dialect,
-      done.from));
+      done.from,
+      options.dialect));
   return ExitStatus::done;
 }
 
