@@ -11,8 +11,8 @@
 #include "mflux/base/file.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/contents.h"
-#include "mflux/safetensors/file_name.h"
 #include "mflux/lora/files.h"
+#include "mflux/safetensors/file_name.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

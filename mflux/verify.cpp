@@ -15,8 +15,8 @@
 #include "mflux/completeness.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
-#include "mflux/safetensors/file_name.h"
 #include "mflux/lora/files.h"
+#include "mflux/safetensors/file_name.h"
 #include "mflux/whole.h"
 
 namespace mflux {

@@ -22,6 +22,7 @@ using testing::options_of;
 using testing::ProgramRun;
 using testing::read_file;
 using testing::run_program;
+using testing::skip;
 using testing::subcommands;
 using testing::TempDir;
 using testing::tiny_flux;

@@ -72,7 +72,7 @@ TEST_CASE("a config.json that does not fit its weights is refused") {
        "whose sum is 32: 'model.layers.0.self_attn.q_proj.weight' has shape (128, 128)"},
       {"text_encoder",
        R"({"num_attention_heads": 1})",
-       "text_encoder: 'self_attn.k_proj' has 64 rows, which is no multiple of the head's width "
+       "text_encoder: 'self_attn.k_proj' has 64 rows, which is not a multiple of the head's width "
        "128"},
       {"transformer",
        R"({"axes_dims_rope": [8, 28, 30]})",
