@@ -242,15 +242,6 @@ std::vector<std::string> bare_files(const Checkpoint& model) {
       path.string());
 }
 
-// Whether something of that name is there; a link must lead somewhere.
-bool is_there(const fs::path& path) {
-  if (fs::exists(path)) return true;
-  if (fs::is_symlink(path)) {
-    fail("{}: a link to what is not there (an incomplete download?)", path.string());
-  }
-  return false;
-}
-
 // Small files that belong to the model and hold no weights.
 std::vector<std::string> copied_files(const Checkpoint& model) {
   std::vector<std::string> files;
@@ -314,10 +305,7 @@ Component open_component(const fs::path& path, const std::string& name) {
   } else {
     component.folder = safetensors::open_folder(where);
     const fs::path config = where / "config.json";
-    if (const auto target = safetensors::dangling_target(config)) {
-      fail("{}: a link to {}, which is not there", config.string(), *target);
-    }
-    if (fs::exists(config)) component.source.config = read_text(config);
+    if (is_there(config)) component.source.config = read_text(config);
   }
   component.source.saved_by_mflux = saved_by_mflux(component.folder);
   add_logical_tensors(component);

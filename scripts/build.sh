@@ -17,6 +17,7 @@ if [ "$(uname)" = Darwin ]; then
   options+=("-DOPENSSL_ROOT_DIR=$(brew --prefix openssl@3)")
   makes_pictures || options+=(-DMFLUX_GENERATE=OFF)
 fi
+[ -d build/CMakeFiles ] || echo "Building for the first time: some minutes, on 2 processors about 3 for the program and 3 for its tests."
 mkdir -p build
 cmake --preset "$preset" "${options[@]}" >"build/configure-$preset.log" 2>&1 ||
   { cat "build/configure-$preset.log" >&2; exit 1; }

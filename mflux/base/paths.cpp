@@ -32,12 +32,8 @@ struct Walk {
     std::error_code error;
     const fs::file_status status = entry.status(error);
     if (fs::is_directory(status)) return go(entry.path(), name + "/");
-    if (!fs::is_regular_file(status)) {
-      fail(
-          "{}: {}",
-          entry.path().string(),
-          entry.is_symlink() ? "a link to a file that is not there (an incomplete download?)"
-                             : "neither a file nor a folder");
+    if (is_there(entry.path()) && !fs::is_regular_file(status)) {
+      fail("{}: neither a file nor a folder", entry.path().string());
     }
     files.push_back(name);
     if (files.size() > kMaxFiles) {
@@ -47,6 +43,18 @@ struct Walk {
 };
 
 }  // namespace
+
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(path, error)) return true;
+  if (fs::is_symlink(path, error)) {
+    fail(
+        "{}: a link to {}, which is not there (an incomplete download?)",
+        path.string(),
+        fs::read_symlink(path).string());
+  }
+  return false;
+}
 
 bool is_system_file(std::string_view name) {
   return name == ".DS_Store" || name.starts_with("._");

@@ -68,8 +68,8 @@ TEST_CASE("links that lead nowhere or in a circle are refused, and so is what is
   const auto link = [&](const char* to, const char* name) {
     return refusal([&](const TempDir& folder) { fs::create_symlink(to, folder / name); });
   };
-  CHECK(testing::contains(link("gone", "model/a"), "model/a: a link to a file that is not there"));
-  CHECK(testing::contains(link("b", "model/b"), "model/b: a link to a file that is not there"));
+  CHECK(testing::contains(link("gone", "model/a"), "model/a: a link to gone, which is not there"));
+  CHECK(testing::contains(link("b", "model/b"), "model/b: a link to b, which is not there"));
   CHECK(testing::contains(link("..", "model/sub/c"), "model/sub/c: a link that leads in a circle"));
   CHECK(testing::contains(link(".", "model/d"), "model/d: a link that leads in a circle"));
   const std::string pipe =
