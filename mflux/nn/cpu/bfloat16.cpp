@@ -88,14 +88,21 @@ void run(
            {DNNL_ARG_DST, memory(c_desc, engine(), c)}});
 }
 
+bool has_instructions(dnnl::cpu_isa isa) {
+  const auto needed = static_cast<unsigned>(isa);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
+}
+
 }  // namespace
+
+bool computes_bfloat16() {
+  static const bool computes = has_instructions(dnnl::cpu_isa::avx512_core);
+  return computes;
+}
 
 // Not AVX512_BF16 alone: with it oneDNN 2.6 is slower than in float32 (84 against 130 GFLOP/s).
 bool has_bfloat16() {
-  static const bool has = [] {
-    const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
-    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
-  }();
+  static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_amx);
   return has;
 }
 
@@ -113,6 +120,10 @@ void multiply(const Product& size, Bfloat16Matrix a, Bfloat16Matrix b, float* c,
 #else
 
 namespace mflux::nn::cpu {
+
+bool computes_bfloat16() {
+  return false;
+}
 
 bool has_bfloat16() {
   return false;
