@@ -162,11 +162,18 @@ bool is_command(const std::string& text) {
   return words.size() >= 2 && kNames.contains(words[0]);
 }
 
+// "mflux save", "mflux-save ...": a program or subcommand, and nothing to do.
+bool only_names(const std::string& command) {
+  std::vector<std::string> words = words_of(command);
+  if (words.back() == "...") words.pop_back();
+  return words.size() == 1 || (words.size() == 2 && !has(command, "-"));
+}
+
 // What one after the other works on the same OUT.
 using Commands = std::vector<std::string>;
 
 // Of each block of code, with lines joined that end in a backslash; and each of the text, unless it
-// only names a subcommand.
+// only names one.
 std::vector<Commands> commands_of(const Page& page) {
   std::vector<Commands> all;
   for (const auto& block : page.blocks) {
@@ -184,8 +191,7 @@ std::vector<Commands> commands_of(const Page& page) {
     all.push_back(commands);
   }
   for (const std::string& span : page.spans) {
-    const bool names_one = words_of(span).size() == 2 && !has(span, "-");
-    if (is_command(span) && !names_one) all.push_back({span});
+    if (is_command(span) && !only_names(span)) all.push_back({span});
   }
   return all;
 }
@@ -228,6 +234,7 @@ size_t run_all(const std::vector<Commands>& all) {
     for (const std::string& one : shown) {
       const std::string command = filled_in(one);
       CAPTURE(command);
+      REQUIRE(is_command(command));
       ++count;
       if (draws(command) && !can_draw) {
         MESSAGE("skipped, as this program was built without generate: " << command);
@@ -239,6 +246,22 @@ size_t run_all(const std::vector<Commands>& all) {
     }
   }
   return count;
+}
+
+TEST_CASE("what only names a program or subcommand is no command") {
+  const Page page{
+      .spans = {
+          "mflux save",
+          "mflux save ...",
+          "mflux-save ...",
+          "build/mflux generate ...",
+          "mflux-generate-qwen ...",
+          "mflux --version",
+          "mflux-save --help",
+          "mflux verify OUT ..."}};
+  const std::vector<Commands> commands = {
+      {"mflux --version"}, {"mflux-save --help"}, {"mflux verify OUT ..."}};
+  CHECK(commands_of(page) == commands);
 }
 
 TEST_CASE("every command of README.md runs") {
