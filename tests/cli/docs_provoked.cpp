@@ -92,6 +92,28 @@ ProgramRun other_folder(const Scene& scene) {
   fs::create_directory(scene.folder / "empty");
   return scene.save_of("empty");
 }
+ProgramRun without_vae(const Scene& scene) {
+  fs::remove_all(scene.folder / "model/vae");
+  return scene.save();
+}
+ProgramRun other_depth(const Scene& scene) {
+  replace_in(
+      scene.folder / "model/transformer/config.json", "\"num_layers\": 1", "\"num_layers\": 2");
+  return scene.save();
+}
+ProgramRun shard_as_model(const Scene& scene) {
+  return scene.save_of(kShard);
+}
+ProgramRun scaled_fp8(const Scene& scene) {
+  write_safetensors(scene.folder / "fp8.safetensors", {f32_tensor("x.scale_weight", {1}, {1})});
+  return scene.save_of("fp8.safetensors");
+}
+ProgramRun lost_snapshot(const Scene& scene) {
+  const fs::path refs = scene.folder / "huggingface/hub/models--black-forest-labs--FLUX.1-dev/refs";
+  fs::create_directories(refs);
+  write_file(refs / "main", "0123abc");
+  return scene.save_of("dev");
+}
 ProgramRun missing_shard(const Scene& scene) {
   fs::remove(scene.folder / kShard);
   return scene.save();
@@ -117,8 +139,48 @@ ProgramRun other_family(const Scene& scene) {
 
 // ---- "A LoRA"
 
+const std::string kLayer = "transformer.transformer_blocks.0.attn.to_q";
+
 ProgramRun no_lora(const Scene& scene) {
   return scene.save_lora("none.safetensors");
+}
+ProgramRun lora_by_url(const Scene& scene) {
+  return scene.save_lora("https://example.com/lora.safetensors");
+}
+ProgramRun scale_in_name(const Scene& scene) {
+  return scene.save_lora("lora.safetensors:0.8");
+}
+ProgramRun scale_with_comma(const Scene& scene) {
+  return scene.save({"--lora", "lora.safetensors", "0,8"});
+}
+ProgramRun web_page(const Scene& scene) {
+  write_file(scene.folder / "page.safetensors", "<!DOCTYPE html><html>Sign in</html>");
+  return scene.save_lora("page.safetensors");
+}
+ProgramRun vae_as_lora(const Scene& scene) {
+  return scene.save_lora((scene.demo / "vae/diffusion_pytorch_model.safetensors").string());
+}
+ProgramRun one_shard(const Scene& scene, const std::string& given) {
+  fs::create_directory(scene.folder / "sharded");
+  fs::copy_file(
+      scene.folder / "lora.safetensors", scene.folder / "sharded/style-00001-of-00002.safetensors");
+  return scene.save_lora(given);
+}
+ProgramRun lora_shard(const Scene& scene) {
+  return one_shard(scene, "sharded/style-00001-of-00002.safetensors");
+}
+ProgramRun missing_lora_shard(const Scene& scene) {
+  return one_shard(scene, "sharded");
+}
+ProgramRun two_adapters(const Scene& scene) {
+  std::vector<TestTensor> tensors;
+  const std::vector<float> ones(64, 1);
+  for (const std::string adapter : {"one", "two"}) {
+    tensors.push_back(f32_tensor(kLayer + ".lora_A." + adapter + ".weight", {1, 64}, ones));
+    tensors.push_back(f32_tensor(kLayer + ".lora_B." + adapter + ".weight", {64, 1}, ones));
+  }
+  write_safetensors(scene.folder / "two.safetensors", tensors);
+  return scene.save_lora("two.safetensors");
 }
 ProgramRun several_loras(const Scene& scene) {
   fs::create_directory(scene.folder / "two");
@@ -137,12 +199,11 @@ ProgramRun misfit(const Scene& scene) {
   return scene.save_lora("misfit.safetensors");
 }
 ProgramRun lora_with_nan(const Scene& scene) {
-  const std::string module = "transformer.transformer_blocks.0.attn.to_q";
   const float nan = std::numeric_limits<float>::quiet_NaN();
   write_safetensors(
       scene.folder / "nan.safetensors",
-      {f32_tensor(module + ".lora_A.weight", {1, 64}, std::vector<float>(64, nan)),
-       f32_tensor(module + ".lora_B.weight", {64, 1}, std::vector<float>(64, 1))});
+      {f32_tensor(kLayer + ".lora_A.weight", {1, 64}, std::vector<float>(64, nan)),
+       f32_tensor(kLayer + ".lora_B.weight", {64, 1}, std::vector<float>(64, 1))});
   return scene.save_lora("nan.safetensors");
 }
 ProgramRun weak_lora(const Scene& scene) {
@@ -150,6 +211,11 @@ ProgramRun weak_lora(const Scene& scene) {
 }
 ProgramRun too_weak_lora(const Scene& scene) {
   return scene.save_weak({"--min-kept", "0.9"});
+}
+ProgramRun lora_in_noise(const Scene& scene) {
+  const std::string ink = (scene.demo.parent_path() / "ink.safetensors").string();
+  return scene.save_of(
+      scene.demo.string(), {"-q", "4", "--lora", ink, "1e-5", "--rounding", "nearest"});
 }
 ProgramRun more_scales(const Scene& scene) {
   return scene.save({"--lora", "lora.safetensors", "--lora-scale", "1", "2"});
@@ -194,6 +260,16 @@ ProgramRun output_without_index(const Scene& scene) {
   fs::remove(scene.folder / "OUT/transformer/model.safetensors.index.json");
   return scene.run({"verify", "OUT"});
 }
+ProgramRun output_without_tokenizer(const Scene& scene) {
+  scene.bake();
+  fs::remove_all(scene.folder / "OUT/tokenizer");
+  return scene.run({"verify", "OUT"});
+}
+ProgramRun verified_part(const Scene& scene) {
+  const ProgramRun saved = scene.save_of("model/transformer");
+  REQUIRE_MESSAGE(saved.status == 0, saved.err);
+  return scene.run({"verify", "OUT"});
+}
 ProgramRun other_scale(const Scene& scene) {
   scene.bake();
   return scene.verify_with({"lora.safetensors", "0.5"});
@@ -217,6 +293,21 @@ ProgramRun without_tokenizer(const Scene& scene) {
     fs::remove(file.path());
   return scene.draw_small("mute");
 }
+ProgramRun heic_picture(const Scene& scene) {
+  write_file(scene.folder / "fox.heic", std::string(4, '\0') + "ftypheic");
+  return scene.draw_small(scene.demo.string(), {"--image", "fox.heic"});
+}
+ProgramRun latin_prompt(const Scene& scene) {
+  write_file(scene.folder / "prompt.txt", "caf\xe9 at night");
+  return scene.run(
+      {"generate",
+       "--model",
+       scene.demo.string(),
+       "--prompt-file",
+       "prompt.txt",
+       "--output",
+       "p.png"});
+}
 ProgramRun odd_height(const Scene& scene) {
   return scene.draw(scene.demo.string(), {"--height", "1000"});
 }
@@ -232,6 +323,11 @@ constexpr Provoked kProvoked[] = {
     {"is not in the Hugging Face cache", 1, not_in_cache},
     {"nope: no such file or folder", 1, unknown_name},
     {"expected a model folder", 1, other_folder},
+    {"not a whole FLUX.1 model", 1, without_vae},
+    {"transformer/config.json: num_layers", 1, other_depth},
+    {"this is one shard of", 1, shard_as_model},
+    {"shows scaled fp8", 1, scaled_fp8},
+    {"names the snapshot", 1, lost_snapshot},
     {"which is not there", 1, missing_shard},
     {"ends at data byte", 1, cut_shard},
     {"GGUF", 1, gguf},
@@ -239,6 +335,14 @@ constexpr Provoked kProvoked[] = {
     {"looks like a LoRA; give it", 1, lora_as_model},
     {"the command is for Qwen-Image", 2, other_family},
     {"LoRA file not found", 1, no_lora},
+    {"is a URL", 2, lora_by_url},
+    {"the scale is an argument of its own", 2, scale_in_name},
+    {"is no number; write", 2, scale_with_comma},
+    {"It is a web page", 1, web_page},
+    {"is no LoRA but a VAE", 3, vae_as_lora},
+    {"which is no LoRA without the others", 3, lora_shard},
+    {"of this sharded LoRA is not there", 3, missing_lora_shard},
+    {"holds 2 adapters", 3, two_adapters},
     {"holds several files", 1, several_loras},
     {"this looks like a LoRA for Qwen-Image", 3, lora_for_qwen},
     {"block 99 does not exist", 3, misfit},
@@ -246,6 +350,7 @@ constexpr Provoked kProvoked[] = {
     {"values that are not finite", 3, lora_with_nan},
     {"Warning: F: only", 0, weak_lora},
     {"--min-kept asks", 3, too_weak_lora},
+    {"it is lost in the noise", 0, lora_in_noise},
     {"1 LoRA(s) but 2 scale(s)", 2, more_scales},
     {"comes before any file", 2, scale_first},
     {"the folder is not empty", 2, full_folder},
@@ -259,11 +364,15 @@ constexpr Provoked kProvoked[] = {
     {"FAILED  files and hashes", 4, damaged_output},
     {"no index", 4, output_without_index},
     {"FAILED  LoRAs", 4, other_scale},
+    {"FAILED  model", 4, output_without_tokenizer},
+    {"Verified as a part of a model", 0, verified_part},
     {"FAILED  second bake", 4, other_scale},
     {"has no component 'text_encoder'", 1, transformer_alone, true},
     {"one file holds the transformer alone", 1, transformer_file, true},
     {"no tokenizer here", 1, without_tokenizer, true},
     {"must be a multiple of 16", 2, odd_height, true},
+    {"is a HEIC picture", 1, heic_picture, true},
+    {"is not UTF-8", 1, latin_prompt, true},
     {"infinite or NaN latents", 1, far_too_strong, true},
     {"--cpu-precision bfloat16", 2, bfloat16, true},
 };
