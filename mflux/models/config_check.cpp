@@ -226,7 +226,9 @@ class ConfigCheck {
     const uint64_t blocks = uint64_t{found->rbegin()->at[0]} + 1;
     if (value.is_number_unsigned() && value == blocks) return "";
     return fmt::format(
-        "expected {}: the tensors are of {} blocks '{}'", blocks, blocks, statement.what);
+        "expected {}: the last block of the tensors is '{}'",
+        blocks,
+        fmt::format(fmt::runtime(statement.what), blocks - 1));
   }
 
   std::string compare_inner(const Statement& statement, const json& value) const {

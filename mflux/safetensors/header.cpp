@@ -337,10 +337,7 @@ bool is_text(std::string_view bytes) {
 }
 
 // What a file that is no safetensors file probably is; "" if we have no idea.
-std::string_view guess(std::string_view start, uint64_t length) {
-  if (length <= kMaxHeaderBytes && start.substr(kLengthBytes).starts_with('{')) {
-    return "It is cut off inside its header: perhaps an incomplete download?";
-  }
+std::string_view guess(std::string_view start) {
   if (start.starts_with("\xef\xbb\xbf")) start.remove_prefix(3);  // UTF-8's mark
   const size_t text = start.find_first_of("{[<");
   if (start.find_first_not_of(" \t\r\n") == text && text != start.npos) start.remove_prefix(text);
@@ -369,7 +366,7 @@ Header read_header(const File& file) {
   const uint64_t file_bytes = file.size();
   if (file_bytes < kLengthBytes) {
     const std::string begins = beginning_of(file, file_bytes);
-    const std::string_view what = begins.empty() ? "It is empty" : guess(begins, ~uint64_t{0});
+    const std::string_view what = begins.empty() ? "It is empty" : guess(begins);
     fail(
         "{}: {}{}{} bytes are too few for a safetensors file",
         name,
@@ -383,12 +380,14 @@ Header read_header(const File& file) {
   const uint64_t limit = std::min(kMaxHeaderBytes, file_bytes - kLengthBytes);
   if (length > limit) {
     const std::string begins = beginning_of(file, file_bytes);
-    const std::string_view what = guess(begins, length);
+    const bool cut = length <= kMaxHeaderBytes && begins.substr(kLengthBytes).starts_with('{');
+    const std::string_view what = cut ? "" : guess(begins);
+    if (!what.empty()) fail("{}: {}", name, what);
     fail(
-        "{}: {}{}the header is said to have {} bytes, expected at most {}",
+        "{}: {}: its header is said to have {} bytes, expected at most {}",
         name,
-        what,
-        what.empty() ? "" : ". As a safetensors file, ",
+        cut ? "It is cut off inside its header (an incomplete download?)"
+            : "not a safetensors file, or damaged",
         length,
         limit);
   }

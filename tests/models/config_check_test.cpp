@@ -208,7 +208,9 @@ TEST_CASE("several false values are told at once") {
   const std::string message =
       refusal(load_component(dev.headers, dev.component), dev, config, false);
   CHECK(message.starts_with("transformer/config.json does not fit the tensors:\n  "));
-  CHECK(contains(message, "num_layers is 18, expected 19: the tensors are of 19 blocks"));
+  CHECK(contains(
+      message,
+      "num_layers is 18, expected 19: the last block of the tensors is 'transformer_blocks.18'"));
   CHECK(contains(
       message,
       "guidance_embeds is false, expected true: "

@@ -217,7 +217,8 @@ TEST_CASE("a config of another depth is refused") {
   source.config =
       R"({"_class_name": "FluxTransformer2DModel", "num_layers": 2, "num_single_layers": 3})";
   has(refusal(source),
-      "transformer/config.json: num_single_layers is 3, expected 2: the tensors are of 2 blocks");
+      "transformer/config.json: num_single_layers is 3, expected 2: the last block of the tensors "
+      "is 'single_transformer_blocks.1'");
   source.config = "[1";
   has(refusal(source), "transformer/config.json is not a JSON object");
 }
