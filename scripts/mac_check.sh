@@ -71,6 +71,7 @@ PATH=$tools:$PATH cmake -G Ninja -S . -B "$build" "$link_nothing" -DCMAKE_CXX_CO
   -DCMAKE_AR=/usr/bin/llvm-ar-16 -DCMAKE_RANLIB=/usr/bin/llvm-ranlib-16 -DCMAKE_SYSTEM_NAME=Darwin \
   -DCMAKE_SYSTEM_VERSION=23.0.0 -DCMAKE_SYSTEM_PROCESSOR=arm64 -DCMAKE_OSX_SYSROOT= -DCMAKE_OSX_DEPLOYMENT_TARGET=14.0 \
   -DCMAKE_PREFIX_PATH="/usr/lib/$(gcc -print-multiarch)/cmake" -DOPENSSL_INCLUDE_DIR=/usr/include \
+  -DGIF_INCLUDE_DIR=/usr/include -DGIF_LIBRARY="/usr/lib/$(gcc -print-multiarch)/libgif.so" \
   -DOPENSSL_CRYPTO_LIBRARY="/usr/lib/$(gcc -print-multiarch)/libcrypto.so" -DMLX_DIR="$mlx/share/cmake/MLX" \
   -DMFLUX_WERROR=ON >"$build.log" ||
   { cat "$build.log"; exit 1; }
