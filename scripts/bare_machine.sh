@@ -52,11 +52,11 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --make-rslave "$root/dev"
 if [ -d /opt ]; then mkdir -p "$root/opt" && mount --bind -o ro /opt "$root/opt"; fi  # wheels that lie there, if any
-git clone -q --no-hardlinks . "$root/root/project"
+git clone -q --no-hardlinks . "$root/project"
 seconds=$SECONDS status=0
 # shellcheck disable=SC2016
 chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   ${PIP_FIND_LINKS:+"PIP_FIND_LINKS=$PIP_FIND_LINKS"} ${MFLUX_WERROR:+"MFLUX_WERROR=$MFLUX_WERROR"} \
-  bash -c 'cd /root/project && eval "$1"' bash "$*" </dev/null || status=$?
+  bash -c 'cd /project && eval "$1"' bash "$*" </dev/null || status=$?
 echo "Bare machine: '$*' ended with status $status after $((SECONDS - seconds)) s"
 exit "$status"
