@@ -59,7 +59,7 @@ def test_a_save_by_name_verifies_and_makes_a_picture(program, sources, tmp_path,
 
     picture = tmp_path / "picture.png"
     program(
-        "generate", "--model", out, "--prompt", "a red circle", "--steps", 2, "--width", 64, "--height", 64, "-o", picture
+        "generate", "--model", out, "--prompt", "a red circle", "--steps", 2, "--width", 64, "--height", 64, "--output", picture
     )
     assert picture.read_bytes().startswith(b"\x89PNG")
     for path in (out, plain):
