@@ -51,7 +51,7 @@ std::string why_no_scale(const std::string& text) {
   std::string with_point = text;
   with_point[comma] = '.';
   if (!as_number(with_point)) return "";
-  return "'" + text + "' is no number; write " + with_point;
+  return "'" + text + "' is not a number; write " + with_point;
 }
 
 void add_lora_options(CLI::App& app, LoraArguments& arguments) {

@@ -216,7 +216,7 @@ void check_scheduler(const Checkpoint& model) {
   const fs::path file = model.path / "scheduler" / "scheduler_config.json";
   if (models::family_name(*model.family) != "qwen" || !fs::exists(file)) return;
   const nlohmann::json config = nlohmann::json::parse(read_text(file), nullptr, false);
-  if (!config.is_object()) fail("{}: is no JSON object", file.string());
+  if (!config.is_object()) fail("{}: is not a JSON object", file.string());
   for (const auto& [key, value] : config.items()) {
     const bool number = std::ranges::find(kNumbers, key) != kNumbers.end();
     const bool flag = key == "use_dynamic_shifting";

@@ -142,7 +142,7 @@ TEST_CASE("inspect without a model says nothing else than a save") {
   LoraFile embedding;
   embedding.add("emb_params", {2, 768});
   check_same(embedding);
-  CHECK(contains(report(embedding).verdict, "is no LoRA but a textual inversion"));
+  CHECK(contains(report(embedding).verdict, "is not a LoRA but a textual inversion"));
 }
 
 TEST_CASE("layers without effect are listed with the reason") {

@@ -102,7 +102,7 @@ const FileKind& file_kind(std::span<const std::byte> bytes, const std::string& n
   if (found != kKinds.end() && found->decode != nullptr) return *found;
   const std::string_view title = found != kKinds.end() ? found->title : text_kind(content);
   if (!title.empty()) fail("{}: is {}; pictures are read as {}", name, title, kReadable);
-  fail("{}: is no picture that is known here; {} are read", name, kReadable);
+  fail("{}: is not a picture of a known kind; {} are read", name, kReadable);
 }
 
 }  // namespace mflux

@@ -77,7 +77,7 @@ std::vector<fs::path> shards_in(const fs::path& folder) {
     const std::optional<ShardName> shard = shard_name(name);
     if (!set) set = shard;
     if (!shard || shard->stem != set->stem || shard->count != set->count) {
-      fail("{}: '{}' is no shard of the same LoRA as the others", folder.string(), name);
+      fail("{}: '{}' is not a shard of the same LoRA as the others", folder.string(), name);
     }
     files.push_back(entry.path());
   }
@@ -99,8 +99,8 @@ std::vector<fs::path> lora_files(const fs::path& path) {
   if (!shard || shard->count == 1) return {path};
   fail(
       ErrorKind::lora,
-      "{}: is shard {} of {}, which is no LoRA without the others: give the folder that holds all "
-      "of them",
+      "{}: is shard {} of {}, which is not a LoRA without the others: give the folder that holds "
+      "all of them",
       path.string(),
       shard->number,
       shard->count);

@@ -121,7 +121,7 @@ std::string whole_component(const BaseModel& model, std::span<const Module> modu
     const size_t of = all.at(component).size();
     if (static_cast<double>(tensors.size()) < kWhole * static_cast<double>(of)) continue;
     return fmt::format(
-        "is no LoRA but a whole model: it would replace {} of the {} weights of the {}; give it "
+        "is not a LoRA but a whole model: it would replace {} of the {} weights of the {}; give it "
         "with --model",
         tensors.size(),
         of,
@@ -151,12 +151,12 @@ std::string stranger_to(
   const auto unknown = static_cast<size_t>(std::ranges::count_if(
       modules, [](const Module& module) { return module.place.target == nullptr; }));
   if (unknown != 0 && has_any(modules, kFirstLayers) && has_any(modules, kLastLayers)) {
-    return "is no LoRA but a whole transformer, of another model or size; --model takes models";
+    return "is not a LoRA but a whole transformer, of another model or size; --model takes models";
   }
   if (unknown < kManyModules || unknown != modules.size()) return "";
   return fmt::format(
-      "is no LoRA that is known: none of its {} tensors has a LoRA's ending (lora_A, lora_down, "
-      "...), and {} has no such layers",
+      "is not a LoRA of a known kind: none of its {} tensors has a LoRA's ending (lora_A, "
+      "lora_down, ...), and {} has no such layers",
       header.tensors.size(),
       model.title);
 }
@@ -164,7 +164,7 @@ std::string stranger_to(
 std::string stranger(const safetensors::Header& header) {
   if (header.tensors.empty() || has_key_of_lora(header)) return "";
   const std::string_view what = what_is(header);
-  return what.empty() ? "" : fmt::format("is no LoRA but {}", what);
+  return what.empty() ? "" : fmt::format("is not a LoRA but {}", what);
 }
 
 }  // namespace mflux::lora

@@ -11,7 +11,7 @@
 
 namespace mflux::lora {
 
-// "is no LoRA but a VAE; ..." if the file holds no key of a LoRA and its names tell what it is;
+// "is not a LoRA but a VAE; ..." if the file holds no key of a LoRA and its names tell what it is;
 // else "".
 std::string stranger(const safetensors::Header& header);
 

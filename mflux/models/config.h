@@ -12,7 +12,7 @@
 
 namespace mflux::models {
 
-// Throws Error, naming the file, if the text is no JSON object. An empty text has nothing.
+// Throws Error, naming the file, if the text is not a JSON object. An empty text has nothing.
 class Config {
  public:
   Config(std::string_view text, std::string_view component);
@@ -31,7 +31,7 @@ class Config {
   std::unique_ptr<const nlohmann::json> values_;
 };
 
-// All throw Error, naming `file`, if the text is no JSON object or the value has another type.
+// All throw Error, naming `file`, if the text is not a JSON object or the value has another type.
 std::string config_class(std::string_view text, std::string_view file);  // _class_name; "" if none
 // Of attention: hidden_size / the number of heads, and the base of rotary frequencies. `section`
 // names an object within; empty: the language model, in text_config if there is one.

@@ -99,12 +99,12 @@ TEST_CASE("tensors that are no LoRA are refused with status 3, and inspect agree
   write_renamed(model / "transformer", tiny.folder / "comfy.safetensors", "model.diffusion_model.");
   write_safetensors(tiny.folder / "style.safetensors", {f32_tensor("emb_params", {1, 2}, {1, 2})});
   const std::pair<std::string, std::string> kCases[] = {
-      {"vae.safetensors", "is no LoRA but a VAE"},
-      {"clip.safetensors", "is no LoRA but a text encoder"},
-      {"t5.safetensors", "is no LoRA but a text encoder"},
-      {"flux.safetensors", "is no LoRA but a whole model"},
-      {"comfy.safetensors", "is no LoRA but a whole model"},
-      {"style.safetensors", "is no LoRA but a textual inversion"},
+      {"vae.safetensors", "is not a LoRA but a VAE"},
+      {"clip.safetensors", "is not a LoRA but a text encoder"},
+      {"t5.safetensors", "is not a LoRA but a text encoder"},
+      {"flux.safetensors", "is not a LoRA but a whole model"},
+      {"comfy.safetensors", "is not a LoRA but a whole model"},
+      {"style.safetensors", "is not a LoRA but a textual inversion"},
   };
   for (const auto& [name, part] : kCases) {
     CAPTURE(name);
@@ -124,7 +124,7 @@ TEST_CASE("what is no file's name is wrong usage") {
   const std::string lora = tiny.path("lora.safetensors");
   check_refused(tiny, {"https://example.com/lora.safetensors"}, 2, "is a URL");
   check_refused(tiny, {lora + ":0.8"}, 2, "--lora-scale 0.8");
-  check_refused(tiny, {lora, "0,8"}, 2, "'0,8' is no number; write 0.8");
+  check_refused(tiny, {lora, "0,8"}, 2, "'0,8' is not a number; write 0.8");
   check_refused(tiny, {lora, "1", "2"}, 2, "has the scale 1 already, and then comes 2");
   check_refused(tiny, {lora, "1", lora, "2", "3"}, 2, "has the scale 2 already");
   check_refused(tiny, {"0.5", lora}, 2, "the scale 0.5 comes before any file");
@@ -133,7 +133,7 @@ TEST_CASE("what is no file's name is wrong usage") {
         Arguments{"inspect", lora, "--lora-scale", "-1,5"}}) {
     const ProgramRun run = run_program(command);
     CHECK(run.status == 2);
-    CHECK_MESSAGE(contains(run.err, "is no number; write "), run.err);
+    CHECK_MESSAGE(contains(run.err, "is not a number; write "), run.err);
   }
 }
 

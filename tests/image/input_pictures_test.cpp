@@ -115,7 +115,7 @@ TEST_CASE("what cannot be read is called what it is, and what can be is told") {
       {"\n<!DOCTYPE html><html>", "is a web page"},
       {"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"},
       {"", "is empty"},
-      {"a cat", "is no picture that is known here"}};
+      {"a cat", "is not a picture of a known kind"}};
   const testing::TempDir folder;
   for (const auto& [content, message] : files) {
     testing::write_file(folder / "a.png", content);

@@ -25,7 +25,7 @@ LoraFile file_of(const std::vector<std::string>& keys) {
   return file;
 }
 
-TEST_CASE("what is no LoRA is told in one sentence that says what it is") {
+TEST_CASE("what is not a LoRA is told in one sentence that says what it is") {
   const struct {
     std::string what;
     std::vector<std::string> keys;
@@ -60,9 +60,9 @@ TEST_CASE("what is no LoRA is told in one sentence that says what it is") {
     const Problem problem = only_problem(load_file(file_of(c.keys), flux()));
     CHECK(problem.kind == ProblemKind::no_lora);
     CHECK(problem.module == "");
-    CHECK_MESSAGE(contains(problem.message, "is no LoRA but " + c.what), problem.message);
+    CHECK_MESSAGE(contains(problem.message, "is not a LoRA but " + c.what), problem.message);
     CHECK(problem.message.find('\n') == std::string::npos);
-    CHECK(contains(describe({&problem, 1}), "x.safetensors: is no LoRA but "));
+    CHECK(contains(describe({&problem, 1}), "x.safetensors: is not a LoRA but "));
   }
 }
 
@@ -83,13 +83,13 @@ LoraFile whole_transformer(const BaseModel& model, const std::string& prefix) {
   return file;
 }
 
-TEST_CASE("a whole transformer is no LoRA, whatever stands before its names") {
+TEST_CASE("a whole transformer is not a LoRA, whatever stands before its names") {
   for (const std::string prefix : {"", "transformer.", "model.diffusion_model.", "_orig_mod."}) {
     CAPTURE(prefix);
     for (const BaseModel* model : {&flux(), &qwen()}) {
       const Problem problem = only_problem(load_file(whole_transformer(*model, prefix), *model));
       CHECK(problem.kind == ProblemKind::no_lora);
-      CHECK_MESSAGE(contains(problem.message, "is no LoRA but a whole model"), problem.message);
+      CHECK_MESSAGE(contains(problem.message, "is not a LoRA but a whole model"), problem.message);
       CHECK(contains(problem.message, "--model"));
     }
   }

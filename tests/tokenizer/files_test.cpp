@@ -51,7 +51,7 @@ TEST_CASE("a missing file of a tokenizer is an error that names it") {
   }
 }
 
-TEST_CASE("a file that is no JSON object is an error that names it") {
+TEST_CASE("a file that is not a JSON object is an error that names it") {
   const TokenizerFolder folder("qwen");
   for (const char* name : {"tokenizer_config.json", "vocab.json", "tokenizer.json"}) {
     const bool existed = std::filesystem::exists(folder / name);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What Qwen-Image's networks need to know besides their weights: from config.json where there is
 // one, else (folders saved by Python's mflux have none) from the shapes of the weights and the
-// published models' constants. All throw Error, naming the file, if the text is no JSON object, or
-// naming the component if what it says does not fit the weights.
+// published models' constants. All throw Error, naming the file, if the text is not a JSON object,
+// or naming the component if what it says does not fit the weights.
 #pragma once
 
 #include <array>
