@@ -133,7 +133,7 @@ TEST_CASE("shards of two LoRAs, a stranger among them, and one tensor in two of 
   const TempDir two;
   shards.a.write(two, kFirst);
   shards.b.write(two, "y-00002-of-00002.safetensors");
-  CHECK(contains(error_of([&] { lora_files(two.path()); }), "no shard of the same LoRA"));
+  CHECK(contains(error_of([&] { lora_files(two.path()); }), "not a shard of the same LoRA"));
   const TempDir twice;
   shards.a.write(twice, kFirst);
   shards.a.write(twice, kSecond);
