@@ -160,7 +160,7 @@ TEST_CASE("the other names can be left out, for a place where Python's mflux has
   for (const char* shell : {"bash", "zsh", "fish"}) {
     CAPTURE(shell);
     const std::string without = script(shell, {"--without-names"});
-    for (const std::string name : {"mflux-save", "mflux-generate"}) {
+    for (const std::string name : {"mflux-save", "mflux-save-qwen"}) {
       CHECK(contains(script(shell), name));
       CHECK(!contains(without, name));
     }
