@@ -240,9 +240,11 @@ ProgramRun unfinished_folder(const Scene& scene) {
 ProgramRun overwritten_folder(const Scene& scene) {
   return save_over(scene, "mine.txt", {"--overwrite"});
 }
+#if defined(__linux__)
 ProgramRun full_disk(const Scene& scene) {  // the one that is always full
   return scene.run({"save", "--model", "model", "--path", "/proc/OUT"});
 }
+#endif
 ProgramRun seven_bits(const Scene& scene) {
   return scene.save({"-q", "7"});
 }
