@@ -118,13 +118,7 @@ class Completeness {
 
   std::vector<std::string> check() {
     if (model_.single_file || model_.bare) return others();
-    if (const auto target = safetensors::dangling_target(model_.path / kIndex)) {
-      fail(
-          "{}: a link to {}, which is not there (an incomplete download?)",
-          (model_.path / kIndex).string(),
-          *target);
-    }
-    if (fs::exists(model_.path / kIndex)) promised_ = read_index(model_.path / kIndex);
+    if (is_there(model_.path / kIndex)) promised_ = read_index(model_.path / kIndex);
     if (promised_.empty() && alone()) return others();
     if (fs::exists(model_.path / kJournal)) {
       fail(

@@ -79,18 +79,7 @@ fs::path cached(const std::string& name, const std::string& repository, std::str
       repository);
 }
 
-std::vector<fs::path> safetensors_in(const fs::path& folder) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const fs::path& file = it->path();
-    const bool hidden = file.filename().string().starts_with('.');  // "._x.safetensors" of a Mac
-    if (file.extension() == ".safetensors" && !hidden) files.push_back(file);
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
+// Without hidden ones, as a Mac's "._x.safetensors".
 std::vector<fs::path> files_in(const fs::path& folder, std::string_view suffix) {
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -138,7 +127,7 @@ bool is_shard(const fs::path& file) {
 fs::path only_lora_in(const fs::path& folder) {
   const std::vector<fs::path> indexes = files_in(folder, ".safetensors.index.json");
   if (indexes.size() == 1) return indexes.front();
-  const std::vector<fs::path> files = safetensors_in(folder);
+  const std::vector<fs::path> files = files_in(folder, ".safetensors");
   if (files.empty()) fail_without_lora(folder);
   if (std::ranges::all_of(files, is_shard)) return folder;
   if (files.size() == 1) return files.front();
