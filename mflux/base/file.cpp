@@ -8,18 +8,21 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <random>
 #include <system_error>
 #include <utility>
 
 #include "mflux/base/error.h"
 
 namespace mflux {
+namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kTemporary = ".mflux-";
 constexpr uint64_t kMaxTextBytes = 100'000'000;
 constexpr size_t kMaxTransferBytes = size_t{1} << 30;  // Linux moves less than 2 GiB in one call
 
-[[noreturn]] void fail_errno(const std::filesystem::path& path, std::string_view what) {
+[[noreturn]] void fail_errno(const fs::path& path, std::string_view what) {
   const int code = errno;
   fail("{}: {}: {}", path.string(), what, std::generic_category().message(code));
 }
@@ -42,7 +45,7 @@ int sync_to_device(int fd) {
   return retry([&] { return ::fsync(fd); });
 }
 
-struct stat status_of(int fd, const std::filesystem::path& path) {
+struct stat status_of(int fd, const fs::path& path) {
   struct stat status = {};
   if (retry([&] { return ::fstat(fd, &status); }) != 0) fail_errno(path, "cannot examine");
   return status;
@@ -50,7 +53,7 @@ struct stat status_of(int fd, const std::filesystem::path& path) {
 
 }  // namespace
 
-File File::open(const std::filesystem::path& path) {
+File File::open(const fs::path& path) {
   // Without O_NONBLOCK, opening a pipe would wait for its writer before we can refuse it.
   const int fd = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
   if (fd < 0) fail_errno(path, "cannot open");
@@ -59,14 +62,18 @@ File File::open(const std::filesystem::path& path) {
   return file;
 }
 
-File File::create(const std::filesystem::path& path, uint64_t size) {
-  constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+File File::create(const fs::path& path, uint64_t size, const fs::path& shown) {
+  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  const fs::path& name = shown.empty() ? path : shown;
+  if (!std::in_range<off_t>(size)) fail("{}: cannot create {} bytes", name.string(), size);
   const int fd = retry([&] { return ::open(path.c_str(), kFlags, 0666); });
-  if (fd < 0) fail_errno(path, "cannot create");
-  File file(fd, path);
-  if (!std::in_range<off_t>(size)) fail("{}: cannot create {} bytes", path.string(), size);
+  if (fd < 0) fail_errno(name, "cannot create");
+  File file(fd, name);
   if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }) != 0) {
-    fail_errno(path, fmt::format("cannot set the size to {} bytes", size));
+    const int code = errno;
+    ::unlink(path.c_str());
+    errno = code;
+    fail_errno(name, fmt::format("cannot set the size to {} bytes", size));
   }
   return file;
 }
@@ -130,7 +137,7 @@ void File::sync() const {
   if (sync_to_device(fd_) != 0) fail_errno(path_, "cannot write to the device");
 }
 
-MappedFile::MappedFile(const std::filesystem::path& path) {
+MappedFile::MappedFile(const fs::path& path) {
   const File file = File::open(path);
   const uint64_t size = file.size();
   if (!std::in_range<size_t>(size)) fail("{}: {} bytes are too many to map", path.string(), size);
@@ -155,7 +162,7 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-std::string read_text(const std::filesystem::path& path) {
+std::string read_text(const fs::path& path) {
   const File file = File::open(path);
   const uint64_t size = file.size();
   if (size > kMaxTextBytes) {
@@ -166,22 +173,49 @@ std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
-void write_text_atomically(const std::filesystem::path& path, std::string_view text) {
-  std::filesystem::path temporary = path;
-  temporary += ".tmp";
-  try {
-    const File file = File::create(temporary, text.size());
-    file.write(0, std::as_bytes(std::span(text)));
-    file.sync();
-    if (::rename(temporary.c_str(), path.c_str()) != 0) fail_errno(path, "cannot replace");
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+std::string random_digits() {
+  std::random_device system;
+  return fmt::format("{:08x}{:08x}", system(), system());
 }
 
-void sync_folder(const std::filesystem::path& folder) {
+fs::path temporary_beside(const fs::path& path) {
+  return path.parent_path() / (std::string(kTemporary) + random_digits());
+}
+
+bool is_temporary(std::string_view name) {
+  if (!name.starts_with(kTemporary)) return false;
+  name.remove_prefix(kTemporary.size());
+  return name.size() == 16 && name.find_first_not_of("0123456789abcdef") == name.npos;
+}
+
+NewFile::NewFile(const fs::path& path, uint64_t size)
+    : path_(path),
+      temporary_(temporary_beside(path)),
+      file_(File::create(temporary_, size, path)) {}
+
+NewFile::~NewFile() {
+  if (!published_) ::unlink(temporary().c_str());
+}
+
+void NewFile::sync() {
+  if (!synced_) file_.sync();
+  synced_ = true;
+}
+
+void NewFile::publish() {
+  sync();
+  if (::rename(temporary().c_str(), path_.c_str()) != 0) fail_errno(path_, "cannot replace");
+  published_ = true;
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
+}
+
+void write_text_atomically(const fs::path& path, std::string_view text) {
+  NewFile file(path, text.size());
+  file.file().write(0, std::as_bytes(std::span(text)));
+  file.publish();
+}
+
+void sync_folder(const fs::path& folder) {
   const int fd = retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) fail_errno(folder, "cannot open the folder");
   const int result = sync_to_device(fd);

@@ -17,8 +17,10 @@ namespace mflux {
 class File {
  public:
   static File open(const std::filesystem::path& path);  // for reading
-  // For writing, created, emptied and set to `size` bytes. A link is not written through.
-  static File create(const std::filesystem::path& path, uint64_t size);
+  // For writing: a new file of `size` bytes, its mode by the umask. Nothing may have that name, no
+  // link either. Messages call it `shown`, if that is given.
+  static File create(
+      const std::filesystem::path& path, uint64_t size, const std::filesystem::path& shown = {});
 
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
@@ -59,7 +61,34 @@ class MappedFile {
 
 std::string read_text(const std::filesystem::path& path);  // at most 100 MB, else an Error
 
-// `text` appears under `path` whole or not at all: temporary file, sync, rename.
+// A file that appears under its name whole or not at all. Until then it grows beside it, under a
+// name that nobody can foresee; one that is never published is removed by the destructor.
+class NewFile {
+ public:
+  NewFile(const std::filesystem::path& path, uint64_t size);
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  ~NewFile();
+
+  const File& file() const { return file_; }
+  const std::filesystem::path& temporary() const { return temporary_; }
+  void sync();
+  void publish();  // sync, rename (what had the name is replaced), sync of the folder
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  File file_;
+  bool synced_ = false;
+  bool published_ = false;
+};
+
+// A name for what will take the place of `path`, in its folder: ".mflux-" and 16 random digits.
+std::filesystem::path temporary_beside(const std::filesystem::path& path);
+bool is_temporary(std::string_view name);  // whether a file of that name was left by a kill
+std::string random_digits();               // 16 hexadecimal ones, from the system
+
+// `text` appears under `path` whole or not at all.
 void write_text_atomically(const std::filesystem::path& path, std::string_view text);
 
 // Makes a rename in this folder survive a power cut.

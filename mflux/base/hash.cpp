@@ -82,16 +82,16 @@ std::string copy_and_hash(
     const std::filesystem::path& source, const std::filesystem::path& target) {
   const File from = File::open(source);
   const uint64_t size = from.size();
-  const File to = File::create(target, size);
+  NewFile to(target, size);
   Hash hash;
   std::vector<std::byte> chunk(std::min(kChunkBytes, size));
   for (uint64_t offset = 0; offset < size; offset += chunk.size()) {
     chunk.resize(std::min<uint64_t>(chunk.size(), size - offset));
     from.read(offset, chunk);
-    to.write(offset, chunk);
+    to.file().write(offset, chunk);
     hash.update(chunk);
   }
-  to.sync();
+  to.publish();
   return hash.hex();
 }
 

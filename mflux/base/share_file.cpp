@@ -12,44 +12,50 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/hash.h"
 
 namespace mflux {
+namespace fs = std::filesystem;
 namespace {
 
-// Whether `target` shares the blocks of `source` now. It must not exist.
-bool reflink(const std::filesystem::path& source, const std::filesystem::path& target) {
+// Renames what has its bytes on the device already.
+void put_in_place(const fs::path& temporary, const fs::path& target) {
+  std::error_code error;
+  fs::rename(temporary, target, error);
+  ::unlink(temporary.c_str());  // still there if both are names of one file
+  if (error) fail("{}: cannot replace: {}", target.string(), error.message());
+  sync_folder(target.has_parent_path() ? target.parent_path() : ".");
+}
+
+// Whether `target` shares the blocks of `source` now.
+bool reflink(const fs::path& source, const fs::path& target) {
 #ifdef __APPLE__
-  return ::clonefile(source.c_str(), target.c_str(), 0) == 0;
+  const fs::path temporary = temporary_beside(target);
+  if (::clonefile(source.c_str(), temporary.c_str(), 0) != 0) return false;
+  put_in_place(temporary, target);
+  return true;
 #else
   constexpr unsigned long kCloneFile = _IOW(0x94, 9, int);  // FICLONE of linux/fs.h
   const File from = File::open(source);
-  const File to = File::create(target, 0);
-  if (::ioctl(to.descriptor(), kCloneFile, from.descriptor()) == 0) return true;
-  ::unlink(target.c_str());
-  return false;
+  NewFile to(target, 0);
+  if (::ioctl(to.file().descriptor(), kCloneFile, from.descriptor()) != 0) return false;
+  to.publish();
+  return true;
 #endif
+}
+
+bool hard_link(const fs::path& source, const fs::path& target) {
+  const fs::path temporary = temporary_beside(target);
+  if (::link(source.c_str(), temporary.c_str()) != 0) return false;
+  put_in_place(temporary, target);
+  return true;
 }
 
 }  // namespace
 
-void share_file(const std::filesystem::path& source, const std::filesystem::path& target) {
-  std::filesystem::path temporary = target;
-  temporary += ".tmp";
-  ::unlink(temporary.c_str());
-  if (!reflink(source, temporary) && ::link(source.c_str(), temporary.c_str()) != 0) {
-    std::error_code error;
-    std::filesystem::copy_file(source, temporary, error);
-    if (error) {
-      ::unlink(temporary.c_str());
-      fail("{}: cannot copy to {}: {}", source.string(), target.string(), error.message());
-    }
-  }
-  File::open(temporary).sync();
-  std::error_code error;
-  std::filesystem::rename(temporary, target, error);
-  if (error) fail("{}: cannot replace: {}", target.string(), error.message());
-  ::unlink(temporary.c_str());  // still there if both are names of one file
-  sync_folder(target.has_parent_path() ? target.parent_path() : ".");
+void share_file(const fs::path& source, const fs::path& target) {
+  if (reflink(source, target) || hard_link(source, target)) return;
+  copy_and_hash(source, target);
 }
 
 }  // namespace mflux

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/lora/convert.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -335,37 +333,28 @@ class Converter {
       offsets[info.name] = info.offset;
       result_.bytes += info.bytes;
     }
-    const std::filesystem::path hidden =
-        output.parent_path() / fmt::format(".{}.mflux-new", output.filename().string());
-    try {
-      write_to(hidden, header, offsets);
-      std::filesystem::rename(hidden, output);
-    } catch (...) {
-      ::unlink(hidden.c_str());
-      throw;
-    }
-    sync_folder(output.has_parent_path() ? output.parent_path() : ".");
+    write_to(output, header, offsets);
   }
 
   void write_to(
       const std::filesystem::path& path,
       std::string_view header,
       const std::map<std::string_view, uint64_t>& offsets) const {
-    const File file = File::create(path, result_.bytes);
-    file.write(0, std::as_bytes(std::span(header)));
+    NewFile file(path, result_.bytes);
+    file.file().write(0, std::as_bytes(std::span(header)));
     for (const auto& [name, layer] : layers_) {
       for (const WrittenTensor& tensor : values_of(layer).tensors) {
-        file.write(offsets.at(tensor.name), tensor.values.data);
+        file.file().write(offsets.at(tensor.name), tensor.values.data);
       }
     }
     for (const auto& [name, module] : renamed_) {
       for (const Part& part : module->parts) {
         const std::string key = fmt::format("{}{}", name, ending_of(part));
-        file.write(
+        file.file().write(
             offsets.at(key), contents_.file.bytes().subspan(part.info->offset, part.info->bytes));
       }
     }
-    file.sync();
+    file.publish();
   }
 
   const LoraSpec& lora_;

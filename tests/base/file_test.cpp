@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <filesystem>
+#include <iterator>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -13,6 +16,8 @@
 
 namespace mflux {
 namespace {
+
+namespace fs = std::filesystem;
 
 using testing::contains;
 using testing::error_of;
@@ -25,7 +30,6 @@ std::string text_of(std::span<const std::byte> bytes) {
 
 TEST_CASE("a file has the size it is created with and keeps what is written into it") {
   const testing::TempDir folder;
-  write_file(folder / "x", "longer than before");
   const File file = File::create(folder / "x", 6);
   CHECK(file.size() == 6);
   file.write(2, std::as_bytes(std::span("ab", 2)));
@@ -69,6 +73,50 @@ TEST_CASE("file errors name the path and the cause") {
   CHECK(contains(error_of([&] { write_text_atomically(missing + "/x", ""); }), "cannot create"));
 }
 
+TEST_CASE("a file is not created where something is, be it a link to nowhere") {
+  const testing::TempDir folder;
+  write_file(folder / "x", "mine");
+  fs::create_symlink("nowhere", folder / "link");
+  for (const char* name : {"x", "link"}) {
+    CHECK(
+        contains(error_of([&] { File::create(folder / name, 1); }), "cannot create: File exists"));
+  }
+  CHECK(read_file(folder / "x") == "mine");
+  CHECK_FALSE(fs::exists(folder / "nowhere"));
+}
+
+TEST_CASE("a new file has a name that nobody foresees until it is published") {
+  const testing::TempDir folder;
+  write_file(folder / "x", "old");
+  fs::create_symlink("x", folder / "link");
+  std::set<std::string> names;
+  for (const char* name : {"x", "y", "link"}) {
+    NewFile file(folder / name, 3);
+    const std::string hidden = file.temporary().filename().string();
+    CHECK(is_temporary(hidden));
+    names.insert(hidden);
+    file.file().write(0, std::as_bytes(std::span("new", 3)));
+    CHECK(read_file(folder / "x") != "ne");
+    if (std::string_view(name) == "y") continue;  // never published
+    file.publish();
+    CHECK(read_file(folder / name) == "new");
+    CHECK_FALSE(fs::is_symlink(folder / name));
+  }
+  CHECK(names.size() == 3);
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 2);  // x and what was the link
+  for (const char* name : {".mflux-", ".mflux-save.json", ".mflux-0123456789abcdeF", "x", ""}) {
+    CHECK_FALSE(is_temporary(name));
+  }
+}
+
+TEST_CASE("the mode of a new file follows the umask") {
+  const testing::TempDir folder;
+  const mode_t before = ::umask(027);
+  write_text_atomically(folder / "x", "one");
+  ::umask(before);
+  CHECK(fs::status(folder / "x").permissions() == fs::perms(0640));
+}
+
 TEST_CASE("a pipe is refused without waiting for its writer") {
   const testing::TempDir folder;
   const std::string path = (folder / "pipe").string();
@@ -96,7 +144,7 @@ TEST_CASE("text is written whole and replaces what was there") {
   write_text_atomically(folder / "x", "one");
   write_text_atomically(folder / "x", "two, longer");
   CHECK(read_text(folder / "x") == "two, longer");
-  CHECK(!std::filesystem::exists(folder / "x.tmp"));
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
   CHECK(read_text(folder / "x").size() == 11);
 }
 
@@ -104,7 +152,7 @@ TEST_CASE("a failed replacement leaves nothing behind") {
   const testing::TempDir folder;
   std::filesystem::create_directories(folder / "x" / "y");  // a folder cannot be replaced by a file
   CHECK(contains(error_of([&] { write_text_atomically(folder / "x", "t"); }), "x: cannot replace"));
-  CHECK(!std::filesystem::exists(folder / "x.tmp"));
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
 }
 
 TEST_CASE("text of more than 100 MB is refused") {
