@@ -89,6 +89,7 @@ bool Bake::finished(const PlannedShard& shard) const {
 
 void Bake::begin() {
   output_.create();
+  for (const std::string& note : output_.take_notes()) warn(note);
   for (const std::string& note : plan_.notes) warn(note);
   for (const std::string& note : loras_->notes) warn(note);
   if (!loras_->adapters.empty()) {
@@ -150,7 +151,8 @@ void Bake::take_shared_shards() {
     const PlannedShard& shard = plan_.shards[index];
     if (finished(shard)) continue;
     share_file(other->output_.path(shard.file), output_.prepare(shard.file));
-    output_.add_finished(shard.file, {.hash = other->output_.finished().at(shard.file).hash});
+    output_.add_finished(
+        shard.file, {.hash = other->output_.finished().at(shard.file).hash, .bytes = shard.bytes});
   }
   for (const PlannedShard& shard : plan_.shards) {
     report_.receipt.outputs.push_back(
@@ -364,6 +366,7 @@ void Bake::publish() {
   copy_files();
   write_receipt();
   output_.publish(indexes());
+  for (const std::string& note : output_.take_notes()) warn(note);
 }
 
 SaveReport Bake::finish() {

@@ -5,33 +5,38 @@
 
 #include <algorithm>
 #include <system_error>
-
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/folders.h"
+#include "mflux/base/hash.h"
 #include "mflux/base/paths.h"
 
 namespace mflux {
 namespace fs = std::filesystem;
 namespace {
 
-using Json = nlohmann::json;
-constexpr const char* kJournal = ".mflux-save.json";
+constexpr std::string_view kNew = "new";  // roles of the folders beside an output
+constexpr std::string_view kOld = "old";
+constexpr size_t kRandomDigits = 16;
 
+// But for what a killed save may leave before it has a journal.
 bool holds_nothing(const fs::path& folder) {
   std::error_code error;
-  const bool empty = fs::is_empty(folder, error);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    if (!is_temporary(entry.path().filename().string())) return false;
+  }
   if (error) fail("{}: cannot read the folder: {}", folder.string(), error.message());
-  return empty;
+  return true;
 }
 
 // Whether replacing the folder would only remove a model.
 bool looks_like_a_model(const fs::path& folder) {
-  for (const char* name : {"bake.json", "model_index.json", kJournal, "model.safetensors"}) {
+  for (const char* name : {"bake.json", "model_index.json", "model.safetensors"}) {
     if (fs::exists(folder / name)) return true;
   }
-  return fs::is_directory(folder / "transformer");
+  return fs::exists(journal_path(folder)) || fs::is_directory(folder / "transformer");
 }
 
 void check_apart(const fs::path& output, const std::vector<fs::path>& inputs) {
@@ -59,28 +64,54 @@ fs::path existing_ancestor(fs::path path) {
   return path;
 }
 
-Json to_json(const BakeSums& sums) {
-  Json loras = Json::object();
-  for (const auto& [index, lora] : sums.loras) {
-    loras[std::to_string(index)] = {lora.cross, lora.norm};
+void check_replaceable(const fs::path& folder, bool overwrite) {
+  if (!overwrite) {
+    fail(
+        ErrorKind::usage,
+        "{}: the folder {}; choose another --path or add --overwrite",
+        folder.string(),
+        fs::exists(journal_path(folder)) ? "holds an unfinished save with other inputs or options"
+                                         : "is not empty");
   }
-  return {
-      {"error", {sums.error.error_sq, sums.error.exact_sq, sums.error.max_error}},
-      {"loras", loras}};
+  if (!looks_like_a_model(folder)) {
+    fail(
+        ErrorKind::usage,
+        "{}: --overwrite replaces the whole folder, and this one does not look like a model",
+        folder.string());
+  }
 }
 
-BakeSums sums_from_json(const Json& json) {
-  BakeSums sums;
-  const Json& error = json.at("error");
-  sums.error = {
-      .error_sq = error.at(0).get<double>(),
-      .exact_sq = error.at(1).get<double>(),
-      .max_error = error.at(2).get<double>()};
-  for (const auto& [index, lora] : json.at("loras").items()) {
-    sums.loras[std::stoul(index)] = {
-        .cross = lora.at(0).get<double>(), .norm = lora.at(1).get<double>()};
+// How the names of folders beside `target` begin; a random part follows. They name the target, so
+// that the next save finds them.
+std::string prefix_beside(const fs::path& target, std::string_view role) {
+  constexpr size_t kMaxName = 200;  // most file systems allow 255 bytes
+  const std::string name = target.filename().string();
+  return fmt::format(".{}.mflux-{}-", name.size() > kMaxName ? hash_text(name) : name, role);
+}
+
+// The link that one follows on the way from `folder` to `path`.
+std::optional<fs::path> link_inside(const fs::path& folder, const fs::path& path) {
+  for (fs::path part = path; part != folder; part = part.parent_path()) {
+    if (fs::is_symlink(part)) return part;
   }
-  return sums;
+  return std::nullopt;
+}
+
+// Whether a file of that size, no link, is in `folder` or its folders.
+bool is_file_inside(const fs::path& folder, const fs::path& path, uint64_t bytes) {
+  return !link_inside(folder, path) && fs::is_regular_file(path) && fs::file_size(path) == bytes;
+}
+
+[[noreturn]] void fail_busy(const fs::path& folder) {
+  fail(
+      "{}: another save is writing it; wait until that is done, or choose another --path",
+      folder.string());
+}
+
+FolderLock lock_of(const fs::path& folder) {
+  std::optional<FolderLock> lock = FolderLock::take(folder);
+  if (!lock) fail_busy(folder);
+  return std::move(*lock);
 }
 
 }  // namespace
@@ -90,7 +121,7 @@ OutputFolder::OutputFolder(
     bool overwrite,
     const std::vector<fs::path>& inputs,
     std::string fingerprint)
-    : fingerprint_(std::move(fingerprint)) {
+    : journal_{.fingerprint = std::move(fingerprint)} {
   if (path.empty()) fail(ErrorKind::usage, "--path is missing: where should the model be saved?");
   try {
     target_ = fs::weakly_canonical(fs::absolute(path));
@@ -100,35 +131,67 @@ OutputFolder::OutputFolder(
     fail("{}: {}", path.string(), error.code().message());
   }
   work_ = target_;
-  if (!fs::exists(target_)) return;
-  if (!fs::is_directory(target_))
-    fail(ErrorKind::usage, "{}: exists and is not a folder", target_.string());
-  if (holds_nothing(target_)) return;
-  read_journal();
-  if (resumed_) return;
-  if (!overwrite) {
-    const bool unfinished = fs::exists(target_ / kJournal);
-    fail(
-        ErrorKind::usage,
-        "{}: the folder {}; choose another --path or add --overwrite",
-        target_.string(),
-        unfinished ? "holds an unfinished save with other inputs or options" : "is not empty");
+  restore_old();
+  const bool taken = take_target();
+  if (taken && resume(target_)) {
+    for (Leftover& left : find_leftovers(kNew)) stale_.push_back(std::move(left));
+    return;
   }
-  if (!looks_like_a_model(target_)) {
-    fail(
-        ErrorKind::usage,
-        "{}: --overwrite replaces the whole folder, and this one does not look like a model",
-        target_.string());
+  if (taken) check_replaceable(target_, overwrite);
+  for (Leftover& left : find_leftovers(kNew)) {
+    if (!resumed_ && resume(left.path)) {
+      work_ = left.path;
+      work_lock_ = std::move(left.lock);
+    } else {
+      stale_.push_back(std::move(left));
+    }
   }
-  work_ = target_.parent_path() / fmt::format(".{}.mflux-new", target_.filename().string());
-  if (fs::exists(work_)) {
-    read_journal();
-    if (!resumed_) fs::remove_all(work_);
-  }
+  if (taken && !resumed_) work_ = beside(kNew);
 }
 
 OutputFolder::~OutputFolder() {
-  if (!committed_ && created_) remove_created();
+  if (!published_ && created_) remove_created();
+}
+
+// Locks what is at the target. Whether it is a folder with something in it.
+bool OutputFolder::take_target() {
+  if (!fs::exists(target_)) return false;
+  if (!fs::is_directory(target_)) {
+    fail(ErrorKind::usage, "{}: exists and is not a folder", target_.string());
+  }
+  target_lock_ = lock_of(target_);
+  return !holds_nothing(target_);
+}
+
+// The name of a folder beside the target that takes part in replacing it.
+fs::path OutputFolder::beside(std::string_view role) const {
+  return target_.parent_path() / (prefix_beside(target_, role) + random_digits());
+}
+
+// Folders of that role that killed saves left. Throws Error if one belongs to a living save.
+std::vector<OutputFolder::Leftover> OutputFolder::find_leftovers(std::string_view role) const {
+  std::vector<Leftover> found;
+  const std::string prefix = prefix_beside(target_, role);
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(target_.parent_path(), error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix) || name.size() != prefix.size() + kRandomDigits) continue;
+    if (!fs::is_directory(entry.symlink_status(error))) continue;
+    if (auto lock = FolderLock::take(entry.path())) {
+      found.push_back({entry.path(), std::move(*lock)});
+    } else if (fs::exists(entry.path())) {
+      fail_busy(target_);
+    }
+  }
+  return found;
+}
+
+// Where folders cannot change places at once, a kill in between leaves nothing at the target.
+void OutputFolder::restore_old() {
+  stale_ = find_leftovers(kOld);
+  if (stale_.empty() || fs::exists(target_)) return;
+  move_folder(stale_.back().path, target_);
+  stale_.pop_back();
 }
 
 void OutputFolder::check_space(uint64_t bytes) const {
@@ -154,95 +217,136 @@ uint64_t OutputFolder::device() const {
 
 void OutputFolder::create() {
   created_ = true;
-  make_folder(work_);
-  write_journal();
+  if (work_ == target_ ? !target_lock_ : !work_lock_) lock_work();
+  owns_work_ = true;
+  if (!(work_ == target_ ? target_lock_ : work_lock_)->works()) {
+    notes_.push_back(fmt::format(
+        "{}: this file system has no locks: let no second save write there at the same time",
+        target_.string()));
+  }
+  for (Leftover& left : stale_) {
+    const std::string problem = remove_folder(left.path);
+    if (!problem.empty()) {
+      notes_.push_back(fmt::format(
+          "{}: an earlier save left it, and it cannot be removed: {}",
+          left.path.string(),
+          problem));
+    }
+  }
+  stale_.clear();
+  tidy_up();
+  write_journal(work_, journal_);
+}
+
+// Makes the folder that the save grows in and locks it. Another save may get here at the same time.
+void OutputFolder::lock_work() {
+  make_folder(work_.parent_path());
+  std::error_code error;
+  fs::create_directory(work_, error);
+  if (error) fail("{}: cannot create the folder: {}", work_.string(), error.message());
+  (work_ == target_ ? target_lock_ : work_lock_) = lock_of(work_);
+  if (!holds_nothing(work_)) {
+    fail("{}: another save has just written it; give the command again", work_.string());
+  }
+  created_folders_.insert(work_);
+}
+
+// Shards that an earlier run finished get their names; what it did not finish goes.
+void OutputFolder::tidy_up() {
+  for (const auto& [file, shard] : journal_.shards) {
+    const fs::path path = work_ / file;
+    if (is_file_inside(work_, path, shard.bytes)) continue;
+    fs::rename(path.parent_path() / shard.temporary, path);
+    sync_folder(path.parent_path());
+  }
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::recursive_directory_iterator(work_)) {
+    if (is_temporary(entry.path().filename().string())) left.push_back(entry.path());
+  }
+  for (const fs::path& path : left) fs::remove(path);
+}
+
+std::vector<std::string> OutputFolder::take_notes() {
+  return std::exchange(notes_, {});
 }
 
 fs::path OutputFolder::prepare(const std::string& relative) {
   if (!stays_inside(relative))
     fail("'{}' is not the name of a file in {}", relative, work_.string());
   const fs::path path = work_ / relative;
-  for (fs::path part = path; part != work_; part = part.parent_path()) {
-    if (fs::is_symlink(part)) {
-      fail("{}: a link in the output folder; nothing is written through it", part.string());
-    }
+  if (const auto link = link_inside(work_, path)) {
+    fail("{}: a link in the output folder; nothing is written through it", link->string());
   }
   make_folder(path.parent_path());
-  if (!fs::exists(path)) created_files_.insert(path);
+  if (!fs::exists(path)) created_files_.push_back(path);
   return path;
 }
 
 void OutputFolder::add_finished(const std::string& file, FinishedShard shard) {
-  finished_[file] = std::move(shard);
-  write_journal();
+  journal_.shards[file] = std::move(shard);
+  write_journal(work_, journal_);
 }
 
 void OutputFolder::publish(const std::vector<std::pair<std::string, std::string>>& indexes) {
   for (const auto& [file, text] : indexes) write_text_atomically(prepare(file), text);
   sync_folder(work_);
-  if (work_ != target_) {
-    const fs::path old =
-        target_.parent_path() / fmt::format(".{}.mflux-old", target_.filename().string());
-    fs::remove_all(old);
-    fs::rename(target_, old);
-    fs::rename(work_, target_);
-    sync_folder(target_.parent_path());
-    fs::remove_all(old);
-    work_ = target_;
+  if (work_ != target_) replace_target();
+  published_ = true;
+}
+
+void OutputFolder::replace_target() {
+  fs::path old;
+  if (!target_lock_) {
+    move_folder(work_, target_);
+  } else if (target_lock_->is_of(target_)) {
+    old = swap_folders(work_, target_, beside(kOld));
+  } else {
+    fail("{}: was replaced or removed while its new contents were made", target_.string());
   }
-  committed_ = true;
+  work_ = target_;
+  published_ = true;
+  sync_folder(target_.parent_path());
+  if (old.empty()) return;
+  const std::string problem = remove_folder(old);
+  if (problem.empty()) return;
+  notes_.push_back(fmt::format(
+      "{}: holds what is left of the replaced model, which cannot be removed: {}",
+      old.string(),
+      problem));
 }
 
 void OutputFolder::finish() {
-  fs::remove(work_ / kJournal);
+  drop_journal(work_);
   sync_folder(work_);
 }
 
 void OutputFolder::mark_job_done(const std::string& job) {
-  job_ = job;
-  write_journal();
+  journal_.job = job;
+  write_journal(work_, journal_);
 }
 
 bool OutputFolder::is_job_done(const fs::path& first_output, const std::string& job) {
-  const fs::path journal = first_output / kJournal;
-  if (!fs::exists(journal)) return false;
-  const Json json = Json::parse(read_text(journal), nullptr, false);
-  return json.is_object() && json.value("job", "") == job;
+  const std::optional<SaveJournal> journal = read_journal(first_output);
+  return journal && journal->job == job;
 }
 
 void OutputFolder::drop_journal(const fs::path& output) {
-  fs::remove(output / kJournal);
+  fs::remove(journal_path(output));
 }
 
-void OutputFolder::read_journal() {
-  if (!fs::exists(work_ / kJournal)) return;
-  try {
-    const Json json = Json::parse(read_text(work_ / kJournal));
-    if (json.at("fingerprint") != fingerprint_) return;
-    for (const auto& [file, shard] : json.at("shards").items()) {
-      if (!fs::exists(work_ / file)) continue;
-      FinishedShard finished{.hash = shard.at("xxh3_128").get<std::string>()};
-      for (const auto& [name, sums] : shard.at("baked").items()) {
-        finished.baked[name] = sums_from_json(sums);
-      }
-      finished_[file] = std::move(finished);
-    }
-    resumed_ = true;
-  } catch (const Json::exception&) {
-    finished_.clear();  // a journal cut short: begin again
-  }
-}
-
-void OutputFolder::write_journal() const {
-  Json shards = Json::object();
-  for (const auto& [file, shard] : finished_) {
-    Json baked = Json::object();
-    for (const auto& [name, sums] : shard.baked) baked[name] = to_json(sums);
-    shards[file] = {{"xxh3_128", shard.hash}, {"baked", baked}};
-  }
-  Json json = {{"fingerprint", fingerprint_}, {"shards", shards}};
-  if (!job_.empty()) json["job"] = job_;
-  write_text_atomically(work_ / kJournal, json.dump());
+// Whether `folder` holds this save, unfinished.
+bool OutputFolder::resume(const fs::path& folder) {
+  std::optional<SaveJournal> journal = read_journal(folder);
+  if (!journal || journal->fingerprint != journal_.fingerprint) return false;
+  std::erase_if(journal->shards, [&](const auto& item) {
+    const auto& [file, shard] = item;
+    const fs::path path = folder / file;
+    return !is_file_inside(folder, path, shard.bytes) &&
+           !(is_temporary(shard.temporary) &&
+             is_file_inside(folder, path.parent_path() / shard.temporary, shard.bytes));
+  });
+  journal_ = std::move(*journal);
+  return resumed_ = true;
 }
 
 void OutputFolder::make_folder(const fs::path& folder) {
@@ -260,8 +364,13 @@ void OutputFolder::remove_created() noexcept {
   std::error_code ignored;
   if (resumed_)
     return;  // what an earlier run finished is worth keeping, and so is what this one added
-  for (const fs::path& file : created_files_) fs::remove(file, ignored);
-  fs::remove(work_ / kJournal, ignored);
+  if (owns_work_) {
+    // The indexes first, since a folder without them is known to be unfinished.
+    for (auto it = created_files_.rbegin(); it != created_files_.rend(); ++it) {
+      fs::remove(*it, ignored);
+    }
+    fs::remove(journal_path(work_), ignored);
+  }
   for (auto it = created_folders_.rbegin(); it != created_folders_.rend(); ++it) {
     fs::remove(*it, ignored);  // innermost first: a path sorts after its parent
   }

@@ -5,7 +5,6 @@
 #include "mflux/base/hash.h"
 
 namespace mflux {
-namespace fs = std::filesystem;
 
 ShardFiles::ShardFiles(const Plan& plan, OutputFolder& output, std::atomic<bool>& stop)
     : plan_(plan), output_(output), stop_(stop), thread_([this] { work(); }) {}
@@ -18,10 +17,6 @@ ShardFiles::~ShardFiles() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  for (auto& [index, shard] : open_) {
-    std::error_code ignored;
-    fs::remove(shard.hidden, ignored);
-  }
 }
 
 ShardFiles::OpenShard& ShardFiles::opened(size_t index) {
@@ -29,20 +24,17 @@ ShardFiles::OpenShard& ShardFiles::opened(size_t index) {
   OpenShard& shard = open_[index];
   if (shard.file) return shard;
   const PlannedShard& planned = plan_.shards[index];
-  shard.final = output_.prepare(planned.file);
-  shard.hidden =
-      shard.final.parent_path() / fmt::format(".{}.partial", shard.final.filename().string());
-  shard.file = File::create(shard.hidden, planned.bytes);
+  shard.file.emplace(output_.prepare(planned.file), planned.bytes);
   const auto header = std::as_bytes(std::span(planned.header));
-  shard.file->write(0, header);
-  shard.hash.emplace(*shard.file);
+  shard.file->file().write(0, header);
+  shard.hash.emplace(shard.file->file());
   shard.hash->add(0, header);
   return shard;
 }
 
 void ShardFiles::write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) {
   OpenShard& shard = opened(part.shard);
-  shard.file->write(offset, data);
+  shard.file->file().write(offset, data);
   shard.hash->add(offset, data);
 }
 
@@ -72,15 +64,13 @@ void ShardFiles::wait() {
 void ShardFiles::complete(size_t index) {
   OpenShard& shard = opened(index);
   shard.result.hash = shard.hash->finish();
+  shard.result.bytes = plan_.shards[index].bytes;
+  shard.result.temporary = shard.file->temporary().filename().string();
   shard.hash.reset();
   shard.file->sync();
-  shard.file.reset();
-  std::error_code error;
-  fs::rename(shard.hidden, shard.final, error);
-  if (error)
-    fail("{}: cannot rename the finished shard: {}", shard.final.string(), error.message());
-  sync_folder(shard.final.parent_path());
+  // First the journal, then the name: killed in between, the next run does not write it again.
   output_.add_finished(plan_.shards[index].file, std::move(shard.result));
+  shard.file->publish();
   const std::lock_guard lock(mutex_);
   open_.erase(index);
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/output_folder.h"
 #include "mflux/stream.h"
@@ -30,10 +31,8 @@ class ShardFiles : public Sink {
 
  private:
   struct OpenShard {
-    std::optional<File> file;
+    std::optional<NewFile> file;
     std::optional<WrittenHash> hash;
-    std::filesystem::path hidden;
-    std::filesystem::path final;
     FinishedShard result;
   };
   OpenShard& opened(size_t shard);

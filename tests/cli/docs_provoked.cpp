@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/base/folder_lock.h"
 #include "tests/cli/markdown.h"
 #include "tests/folders.h"
 #include "tests/process.h"
@@ -237,6 +238,12 @@ ProgramRun full_folder(const Scene& scene) {
 ProgramRun unfinished_folder(const Scene& scene) {
   return save_over(scene, ".mflux-save.json", {});
 }
+ProgramRun second_save(const Scene& scene) {
+  fs::create_directory(scene.folder / "OUT");
+  const auto first = FolderLock::take(scene.folder / "OUT");
+  REQUIRE(first);
+  return scene.save();
+}
 ProgramRun overwritten_folder(const Scene& scene) {
   return save_over(scene, "mine.txt", {"--overwrite"});
 }
@@ -357,6 +364,7 @@ constexpr Provoked kProvoked[] = {
     {"comes before any file", 2, scale_first},
     {"the folder is not empty", 2, full_folder},
     {"holds an unfinished save", 2, unfinished_folder},
+    {"another save is writing it", 1, second_save},
     {"--overwrite replaces", 2, overwritten_folder},
 #if defined(__linux__)
     {"not enough space", 1, full_disk},
