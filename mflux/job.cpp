@@ -136,7 +136,7 @@ void share_shards(std::vector<JobOutput>& outputs) {
 void check_space(const std::vector<std::unique_ptr<Bake>>& bakes) {
   std::map<uint64_t, uint64_t> bytes;  // by device
   for (const auto& bake : bakes) bytes[bake->folder().device()] += bake->bytes_to_write();
-  for (const auto& bake : bakes) bake->folder().check_space(bytes.at(bake->folder().device()));
+  for (const auto& bake : bakes) bake->folder().check_disk(bytes.at(bake->folder().device()));
 }
 
 // All was published before; only journals may be left.

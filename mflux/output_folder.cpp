@@ -2,6 +2,7 @@
 #include "mflux/output_folder.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <system_error>
@@ -21,11 +22,12 @@ constexpr std::string_view kNew = "new";  // roles of the folders beside an outp
 constexpr std::string_view kOld = "old";
 constexpr size_t kRandomDigits = 16;
 
-// But for what a killed save may leave before it has a journal.
+// But for what a killed save may leave before it has a journal, and what macOS puts anywhere.
 bool holds_nothing(const fs::path& folder) {
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (!is_temporary(entry.path().filename().string())) return false;
+    const std::string name = entry.path().filename().string();
+    if (!is_temporary(name) && !is_system_file(name)) return false;
   }
   if (error) fail("{}: cannot read the folder: {}", folder.string(), error.message());
   return true;
@@ -59,6 +61,12 @@ void check_apart(const fs::path& output, const std::vector<fs::path>& inputs) {
   }
 }
 
+uint64_t device_of(const fs::path& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) fail("{}: cannot examine", path.string());
+  return static_cast<uint64_t>(status.st_dev);
+}
+
 fs::path existing_ancestor(fs::path path) {
   while (!fs::exists(path)) path = path.parent_path();
   return path;
@@ -72,6 +80,12 @@ void check_replaceable(const fs::path& folder, bool overwrite) {
         folder.string(),
         fs::exists(journal_path(folder)) ? "holds an unfinished save with other inputs or options"
                                          : "is not empty");
+  }
+  if (device_of(folder) != device_of(folder.parent_path())) {
+    fail(
+        ErrorKind::usage,
+        "{}: is where a disk or volume is mounted, which cannot be replaced; choose a folder in it",
+        folder.string());
   }
   if (!looks_like_a_model(folder)) {
     fail(
@@ -194,7 +208,7 @@ void OutputFolder::restore_old() {
   stale_.pop_back();
 }
 
-void OutputFolder::check_space(uint64_t bytes) const {
+void OutputFolder::check_disk(uint64_t bytes) const {
   std::error_code error;
   const fs::path ancestor = existing_ancestor(work_);
   const fs::space_info space = fs::space(ancestor, error);
@@ -206,13 +220,13 @@ void OutputFolder::check_space(uint64_t bytes) const {
         static_cast<double>(space.available) / 1e9,
         static_cast<double>(bytes) / 1e9);
   }
+  if (::access(ancestor.c_str(), W_OK | X_OK) != 0) {
+    fail("{}: the folder is not writable", ancestor.string());
+  }
 }
 
 uint64_t OutputFolder::device() const {
-  struct stat status = {};
-  const fs::path ancestor = existing_ancestor(work_);
-  if (::stat(ancestor.c_str(), &status) != 0) fail("{}: cannot examine", ancestor.string());
-  return static_cast<uint64_t>(status.st_dev);
+  return device_of(existing_ancestor(work_));
 }
 
 void OutputFolder::create() {

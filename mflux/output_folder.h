@@ -37,8 +37,8 @@ class OutputFolder {
   // are kept.
   ~OutputFolder();
 
-  void check_space(uint64_t bytes) const;
-  uint64_t device() const;                                         // that it lies on
+  void check_disk(uint64_t bytes) const;  // that there is room for them, and that we may write
+  uint64_t device() const;                // that it lies on
   const std::filesystem::path& target() const { return target_; }  // absolute
   // The folder, or the one beside it. Removes what killed saves left.
   void create();

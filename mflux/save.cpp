@@ -34,7 +34,7 @@ SaveReport save(const SaveOptions& options, const SaveEvents& events) {
     Plan plan = settle_plan(model, *loras, options, with_stop);
     std::vector<std::unique_ptr<Bake>> bakes;
     bakes.push_back(std::make_unique<Bake>(model, loras, std::move(plan), options, with_stop));
-    bakes.front()->folder().check_space(bakes.front()->bytes_to_write());
+    bakes.front()->folder().check_disk(bakes.front()->bytes_to_write());
     bake_all(model, bakes);
     return bakes.front()->finish();
   } catch (const std::filesystem::filesystem_error& error) {

@@ -13,6 +13,7 @@
 
 #include "mflux/base/file.h"
 #include "tests/folders.h"
+#include "tests/skip.h"
 #include "tests/testing.h"
 
 namespace mflux {
@@ -115,7 +116,7 @@ TEST_CASE("nothing is created before create(), and nothing is left without commi
   const TempDir folder;
   {
     OutputFolder output(folder / "a/b/out", false, {}, "f");
-    output.check_space(1);
+    output.check_disk(1);
     CHECK(contents_of(folder.path()).empty());
     output.create();
     write_file(output.prepare("vae/0.safetensors"), "x");
@@ -235,7 +236,7 @@ TEST_CASE("an output reached through a symbolic link is where the link leads") {
 TEST_CASE("too little space names the place, what is free and what is needed") {
   const TempDir folder;
   const OutputFolder output(folder / "a/b", false, {}, "f");
-  const std::string error = error_of([&] { output.check_space(uint64_t{1} << 62); });
+  const std::string error = error_of([&] { output.check_disk(uint64_t{1} << 62); });
   CHECK(contains(error, folder.path().string() + ": not enough space: "));
   CHECK(contains(error, "4611686018.43 GB are needed"));
 }
@@ -486,6 +487,23 @@ TEST_CASE("an output whose name is as long as a name may be is replaced too") {
   leave_unfinished(folder / name, true, "f");
   save_whole(folder / name, true, "f");
   CHECK(contents_of(folder.path()).size() == 5);  // it, its vae, two shards and the index
+}
+
+#if defined(__linux__)
+TEST_CASE("where a disk is mounted nothing can be replaced, and that is said at once") {
+  const TempDir in_memory;  // so that it is not empty
+  const fs::path mounted = fs::path("/dev/shm");
+  if (!contains(in_memory.path().string(), mounted.string())) return testing::skip("no /dev/shm");
+  CHECK(contains(refusal(mounted, true), "is where a disk or volume is mounted"));
+}
+#endif
+
+TEST_CASE("what macOS leaves in an empty folder is nothing") {
+  const TempDir folder;
+  fs::create_directories(folder / "out");
+  write_file(folder / "out/.DS_Store", "x");
+  save_whole(folder / "out", false, "f");
+  CHECK(read_file(folder / "out/vae/index.json") == "i");
 }
 
 TEST_CASE("an output that was replaced meanwhile is left alone") {

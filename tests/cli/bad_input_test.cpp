@@ -179,6 +179,30 @@ TEST_CASE("a model that cannot be read is named") {
   CHECK_FALSE(fs::exists(tiny.path("out")));
 }
 
+TEST_CASE("a folder where nothing may be written is refused before the first byte") {
+  const TinySave tiny;
+  for (const bool replaces : {false, true}) {
+    CAPTURE(replaces);
+    const std::string parent = replaces ? "full" : "empty";
+    fs::create_directories(tiny.folder / parent / (replaces ? "out/transformer" : ""));
+    if (replaces) write_file(tiny.folder / parent / "out/bake.json", "{}");
+    fs::permissions(tiny.folder / parent, fs::perms::owner_read | fs::perms::owner_exec);
+    const FolderContents before = contents_of(tiny.folder.path());
+    ProgramCall call{
+        .arguments = tiny.arguments(parent + "/out") + std::vector<std::string>{"--overwrite"}};
+    if (::geteuid() == 0) {
+      call.program = {"setpriv", "--bounding-set", "-dac_override,-dac_read_search", MFLUX_PROGRAM};
+    }
+    const ProgramRun run = run_program(call);
+    if (run.status == 127) return skip("setpriv is not installed");
+    CAPTURE(run.err);
+    CHECK(run.status == 1);
+    CHECK(contains(run.err, parent + ": the folder is not writable"));
+    CHECK(differences(before, contents_of(tiny.folder.path())).empty());
+    fs::permissions(tiny.folder / parent, fs::perms::owner_all);
+  }
+}
+
 TEST_CASE("a disk without room is refused before the first byte") {
   const TinySave tiny;
   const std::string disk = tiny.path("disk");
