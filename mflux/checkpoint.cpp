@@ -57,7 +57,7 @@ QuantFormat stored_format(
   try {
     return make_quant_format(format.mode, bits, format.group_size);
   } catch (const Error& error) {
-    fail("{}: tensor '{}': {}", file, weight.info.name, error.what());
+    fail("{}: tensor '{}': {}", file, weight.info.name, Shown{error.what()});
   }
 }
 
@@ -346,7 +346,7 @@ void identify(Checkpoint& model, const std::optional<std::string>& base_model) {
   } catch (const Error& error) {
     const std::string path = model.path.string();
     if (std::string_view(error.what()).starts_with(path)) throw;
-    fail(error.kind(), "{}: {}", path, error.what());
+    fail(error.kind(), "{}: {}", path, Shown{error.what()});
   }
   model.family = identified.family;
   model.naming = identified.naming;

@@ -24,7 +24,7 @@ lora::BaseModel base_for(const fs::path& file, const ConvertOptions& options) {
     family = models::family_name(*asked);
   }
   if (!survey.problems.empty() && survey.problems.front().module.empty()) {
-    fail(ErrorKind::lora, "{}", lora::describe(survey.problems));
+    fail(ErrorKind::lora, "{}", Shown{lora::describe(survey.problems)});
   }
   std::optional<lora::BaseModel> base = published_base(survey, family);
   if (base) return std::move(*base);

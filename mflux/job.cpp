@@ -208,7 +208,7 @@ JobPlan plan_job(const JobOptions& options, const SaveEvents& events) {
     try {
       output.plan = settle_plan(job.model, *output.loras, output.options, own);
     } catch (const Error& error) {
-      fail(error.kind(), "{}: {}", asked.output.string(), error.what());
+      fail(error.kind(), "{}: {}", asked.output.string(), Shown{error.what()});
     }
     job.outputs.push_back(std::move(output));
   }

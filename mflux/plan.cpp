@@ -100,7 +100,7 @@ class Planner {
     if (!loras_.problems.empty()) {
       switch (plan_.options.on_lora_failure) {
         case OnLoraFailure::error:
-          fail(ErrorKind::lora, "{}", lora::describe(loras_.problems));
+          fail(ErrorKind::lora, "{}", Shown{lora::describe(loras_.problems)});
         case OnLoraFailure::skip_lora:
           lora::drop(loras_, lora::Drop::loras);
           break;
@@ -134,7 +134,7 @@ class Planner {
             *model_.family, component.source, model_.naming, output_naming(plan_.options.layout));
       } catch (const Error& error) {
         if (model_.single_file) throw;  // it names the file
-        fail(error.kind(), "{}: {}", component.folder.path.string(), error.what());
+        fail(error.kind(), "{}: {}", component.folder.path.string(), Shown{error.what()});
       }
     }();
     for (const MappedTensor& tensor : mapped.tensors) {

@@ -5,9 +5,8 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
-#include <fmt/format.h>
+#include "mflux/base/printable.h"
 
 namespace mflux {
 
@@ -28,14 +27,15 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+// The texts among the arguments come from files, and are made printable.
 template <typename... Args>
-[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(ErrorKind::failed, fmt::format(format, std::forward<Args>(args)...));
+[[noreturn]] void fail(PrintableFormat<Args...> format, const Args&... args) {
+  throw Error(ErrorKind::failed, format_printable<Args...>(format, args...));
 }
 
 template <typename... Args>
-[[noreturn]] void fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(kind, fmt::format(format, std::forward<Args>(args)...));
+[[noreturn]] void fail(ErrorKind kind, PrintableFormat<Args...> format, const Args&... args) {
+  throw Error(kind, format_printable<Args...>(format, args...));
 }
 
 }  // namespace mflux

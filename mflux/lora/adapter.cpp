@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/base/printable.h"
+
 namespace mflux::lora {
 namespace {
 
@@ -75,12 +77,13 @@ std::string describe(std::span<const Problem> problems) {
     if (!text.empty()) text += '\n';
     if (of_file.size() == 1 && of_file.front()->module.empty()) {
       const Problem& only = *of_file.front();
-      text += fmt::format("{}: {} [{}]", file, only.message, problem_name(only.kind));
+      text += format_printable("{}: {} [{}]", file, only.message, problem_name(only.kind));
       continue;
     }
-    text += fmt::format("{}: {} problem{}", file, of_file.size(), of_file.size() == 1 ? "" : "s");
+    text +=
+        format_printable("{}: {} problem{}", file, of_file.size(), of_file.size() == 1 ? "" : "s");
     for (const Problem* problem : of_file) {
-      text += fmt::format("\n  {} [{}]", problem->message, problem_name(problem->kind));
+      text += format_printable("\n  {} [{}]", problem->message, problem_name(problem->kind));
     }
   }
   return text;

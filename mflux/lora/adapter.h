@@ -88,7 +88,7 @@ struct Loaded {
   std::vector<std::string> notes = {};  // for the log
 };
 
-// One message that lists all problems, ready for Error(ErrorKind::lora, ...).
+// One message that lists all problems, a line each; printable.
 std::string describe(std::span<const Problem> problems);
 
 // Does it hold updates that depend on what others did before.

@@ -147,7 +147,7 @@ class Converter {
   // What cannot be merged cannot be converted either; the loader says why.
   void check_it_fits() {
     const Loaded loaded = load({&lora_, 1}, model_);
-    if (!loaded.problems.empty()) fail(ErrorKind::lora, "{}", describe(loaded.problems));
+    if (!loaded.problems.empty()) fail(ErrorKind::lora, "{}", Shown{describe(loaded.problems)});
     transposed_ = loaded.adapters.front().transposed;
   }
 
@@ -161,7 +161,7 @@ class Converter {
   }
 
   void fail_if_refused() const {
-    if (!problems_.empty()) fail(ErrorKind::lora, "{}", describe(problems_));
+    if (!problems_.empty()) fail(ErrorKind::lora, "{}", Shown{describe(problems_)});
   }
 
   static const Module* first_module(const WrittenLayer& layer) {

@@ -2,7 +2,7 @@
 // Opens LoRA files and checks them against a model before anything is written.
 //
 //   lora::Loaded loras = lora::load(specs, model);
-//   if (!loras.problems.empty()) fail(ErrorKind::lora, "{}", lora::describe(loras.problems));
+//   if (!loras.problems.empty()) fail(ErrorKind::lora, "{}", Shown{describe(loras.problems)});
 #pragma once
 
 #include <map>
