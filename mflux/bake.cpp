@@ -7,6 +7,7 @@
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/base/share_file.h"
+#include "mflux/inputs.h"
 #include "mflux/version.h"
 
 namespace mflux {
@@ -33,6 +34,17 @@ std::vector<fs::path> input_paths(const Checkpoint& model, const lora::Loaded& l
     paths.insert(paths.end(), adapter.files.begin(), adapter.files.end());
   }
   return paths;
+}
+
+// The plan was made with the text that config.json had then.
+void check_planned_with(const Checkpoint& model, const std::string& copied, std::string_view hash) {
+  for (const Component& component : model.components) {
+    if (copied != component.name + "/config.json" || component.source.config.empty()) continue;
+    if (hash_text(component.source.config) == hash) continue;
+    fail(
+        "{}: was replaced by another file while it was read: start again",
+        copied_source(model, copied).string());
+  }
 }
 
 }  // namespace
@@ -143,6 +155,7 @@ void Bake::end_stream(const StreamResult& result) {
       sums_[name] = shard.baked.at(tensor.mapped.name);
     }
   }
+  check_inputs_unchanged(model_, *loras_);
   record_inputs(result);
 }
 
@@ -226,6 +239,7 @@ void Bake::copy_files() {
     const fs::path source = copied_source(model_, relative);
     const fs::path target = output_.prepare(relative);
     const std::string hash = copy_and_hash(source, target);
+    check_planned_with(model_, relative, hash);
     const FileRecord record{.file = relative, .bytes = fs::file_size(target), .xxh3_128 = hash};
     report_.receipt.inputs.push_back(record);
     report_.receipt.outputs.push_back(record);
@@ -251,13 +265,13 @@ void Bake::measure() {
         .block_scales = adapter.block_scales,
         .kept = totals[i].kept(),
         .layers = adapter.updates.size()};
-    for (const fs::path& path : adapter.files) {
-      FileRecord& place =
-          path == adapter.files.front() ? record.file : record.more_files.emplace_back();
+    for (size_t j = 0; j < adapter.files.size(); ++j) {
+      const std::string_view bytes = bytes_of_lora(adapter, j);
+      FileRecord& place = j == 0 ? record.file : record.more_files.emplace_back();
       place = {
-          .file = path.filename().string(),
-          .bytes = fs::file_size(path),
-          .xxh3_128 = hash_file(path)};
+          .file = adapter.files[j].filename().string(),
+          .bytes = bytes.size(),
+          .xxh3_128 = hash_text(bytes)};
     }
     layers += record.layers;
     if (record.layers == 0) {
@@ -308,7 +322,8 @@ void Bake::add_sha256() {
     LoraRecord& record = report_.receipt.loras[i];
     for (size_t j = 0; j < files.size(); ++j) {
       FileRecord& place = j == 0 ? record.file : record.more_files[j - 1];
-      place.sha256 = options_.sha256 ? sha256_file(files[j]) : blob_sha256(files[j]);
+      place.sha256 = options_.sha256 ? sha256_text(bytes_of_lora(loras_->adapters[i], j))
+                                     : blob_sha256(files[j]);
     }
   }
   if (!options_.sha256) return;
@@ -323,6 +338,7 @@ void Bake::write_receipt() {
   receipt.family = models::family_name(*model_.family);
   receipt.options = options_;
   Bake::add_sha256();
+  check_inputs_unchanged(model_, *loras_);  // after the last look at any of them
   const std::vector<std::pair<std::string, std::string>> index_texts = indexes();
   for (const auto& [file, text] : index_texts) {
     receipt.outputs.push_back(

@@ -363,6 +363,9 @@ Checkpoint open_checkpoint(const fs::path& path, const std::optional<std::string
   Checkpoint model = open_tensors(path);
   identify(model, base_model);
   if (!model.single_file) model.copied = model.bare ? bare_files(model) : copied_files(model);
+  for (const std::string& file : model.copied) {
+    model.copied_stamps.push_back(stamp_of(copied_source(model, file)));
+  }
   return model;
 }
 

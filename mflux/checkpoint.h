@@ -45,8 +45,9 @@ struct Checkpoint {
   bool bare = false;  // a transformer's own folder: its files lie in `path` itself
   const models::Family* family = nullptr;
   models::Naming naming = models::Naming::diffusers;
-  std::vector<Component> components;  // in the family's order
-  std::vector<std::string> copied;    // small files that go along, relative to path, sorted
+  std::vector<Component> components;     // in the family's order
+  std::vector<std::string> copied;       // small files that go along, relative to path, sorted
+  std::vector<FileStamp> copied_stamps;  // of those, as they were when the model was opened
 };
 
 // Where one of the `copied` files lies; in the output it has the name that it has in `copied`.

@@ -10,6 +10,7 @@
 #include "mflux/base/error.h"
 #include "mflux/case_blind.h"
 #include "mflux/completeness.h"
+#include "mflux/inputs.h"
 #include "mflux/shard_layout.h"
 #include "mflux/tile.h"
 #include "mflux/whole.h"
@@ -87,6 +88,7 @@ class Planner {
     lay_out_shards(plan_);
     if (plan_.options.layout != Layout::comfyui) plan_.copied = model_.copied;
     check_told_apart(model_.path.string(), plan_.copied);
+    check_input_names(model_, loras_);
     add_notes();
     return std::move(plan_);
   }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "mflux/base/file_stamp.h"
 #include "mflux/base/mapped_files.h"
 #include "mflux/lora/update.h"
 #include "mflux/safetensors/header.h"
@@ -40,6 +41,7 @@ struct Adapter {
   safetensors::Header header = {};                // of all files; offsets count in `file`
   std::filesystem::path path = {};                // as given
   std::vector<std::filesystem::path> files = {};  // more than one if it is sharded
+  std::vector<FileStamp> stamps = {};             // of the files, as they were when opened
   std::string dialect = {};                       // "kohya", "diffusers + ComfyUI"
   double scale = 1;
   std::string block_scales = {};

@@ -135,8 +135,10 @@ Contents open_contents(const std::filesystem::path& path) {
   Contents contents{
       .path = path.has_filename() ? path : path.parent_path(),  // of "folder/"
       .files = files,
+      .stamps = stamps_of(files),
       .file = MappedFiles(files)};
   contents.header = join_headers(contents);
+  check_unchanged(contents.files, contents.stamps);  // what was mapped is what was stamped
   read_configs(contents);
   group_keys(contents);
   if (auto what = stranger(contents.header); !what.empty()) {

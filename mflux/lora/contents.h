@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mflux/base/file_stamp.h"
 #include "mflux/base/mapped_files.h"
 #include "mflux/lora/adapter_config.h"
 #include "mflux/lora/module.h"
@@ -27,6 +28,7 @@ struct StrayKey {
 struct Contents {
   std::filesystem::path path;
   std::vector<std::filesystem::path> files;
+  std::vector<FileStamp> stamps;  // of the files, as they were when they were opened
   MappedFiles file;
   safetensors::Header header = {};      // of all files; offsets count in `file`
   std::optional<Refusal> refusal = {};  // why nothing of it can be merged

@@ -298,6 +298,7 @@ class Loader {
          .header = std::move(contents_.header),
          .path = std::move(contents_.path),
          .files = std::move(contents_.files),
+         .stamps = std::move(contents_.stamps),
          .dialect = dialect_of(contents_.modules),
          .scale = spec_.scale,
          .block_scales = spec_.block_scales,

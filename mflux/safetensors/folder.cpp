@@ -145,8 +145,13 @@ std::vector<std::string> files_named_by(const WeightMap& index) {
 
 OpenedFile open_one(const fs::path& path) {
   File file = File::open(path);
+  const FileStamp stamp = stamp_of(file);
   Header header = read_header(file);
-  return {.name = path.filename().string(), .file = std::move(file), .header = std::move(header)};
+  return {
+      .name = path.filename().string(),
+      .file = std::move(file),
+      .header = std::move(header),
+      .stamp = stamp};
 }
 
 void add_tensors(TensorFolder& folder) {

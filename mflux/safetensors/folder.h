@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "mflux/base/file.h"
+#include "mflux/base/file_stamp.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::safetensors {
@@ -21,6 +22,7 @@ struct OpenedFile {
   std::string name;  // within the folder
   File file;
   Header header;
+  FileStamp stamp = {};  // as it was when it was opened
 };
 
 struct StoredTensor {
