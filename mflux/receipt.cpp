@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/receipt.h"
 
+#include <algorithm>
+#include <array>
+
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
 #include "mflux/base/paths.h"
+#include "mflux/receipt_seal.h"
 
 namespace mflux {
 namespace {
@@ -137,6 +141,27 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
   return json;
 }
 
+// So that no byte of a name can change unnoticed, that of the seal included.
+void check_members(const Json& json, const std::string& file) {
+  constexpr auto kMembers = std::to_array<std::string_view>(
+      {"format",
+       "format_version",
+       "program_version",
+       "family",
+       "options",
+       "inputs",
+       "loras",
+       "components",
+       "baked",
+       "outputs",
+       kReceiptSeal});
+  for (const auto& [name, value] : json.items()) {
+    if (std::ranges::find(kMembers, name) == kMembers.end()) {
+      fail("{}: has a member '{}', which a receipt of this version has not", file, name);
+    }
+  }
+}
+
 }  // namespace
 
 std::string format_receipt(
@@ -164,7 +189,7 @@ std::string format_receipt(
       {"components", components},
       {"baked", tensors_to_json(plan, sums)},
       {"outputs", files_to_json(receipt.outputs)}};
-  return json.dump(1) + "\n";
+  return seal_receipt(json.dump(1));
 }
 
 Receipt parse_receipt(std::string_view text, const std::string& file) {
@@ -173,7 +198,12 @@ Receipt parse_receipt(std::string_view text, const std::string& file) {
     if (json.at("format") != "mflux.cpp bake" || json.at("format_version") != 1) {
       fail("{}: not a receipt of this version", file);
     }
+    check_members(json, file);
     Receipt receipt;
+    receipt.is_sealed = json.contains(kReceiptSeal);
+    for (const auto& [name, component] : json.value("components", Json::object()).items()) {
+      receipt.components[name] = {.shards = component.at("shards").get<size_t>()};
+    }
     receipt.program_version = json.at("program_version").get<std::string>();
     receipt.family = json.at("family").get<std::string>();
     receipt.options = options_from_json(json.at("options"));

@@ -4,6 +4,7 @@
 // describes it.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,13 +30,19 @@ struct LoraRecord {
   size_t layers = 0;              // merged
 };
 
+struct ComponentRecord {
+  size_t shards = 0;
+};
+
 struct Receipt {
   std::string program_version = {};
   std::string family = {};
   SaveOptions options = {};  // model, output and LoRA names left out
   std::vector<FileRecord> inputs = {};
   std::vector<LoraRecord> loras = {};
+  std::map<std::string, ComponentRecord> components = {};  // by name
   std::vector<FileRecord> outputs = {};
+  bool is_sealed = false;  // has a hash of itself: receipt_seal.h
 };
 
 // `sums`: by name of the planned tensor with its component, "transformer/...".

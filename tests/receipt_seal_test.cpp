@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/receipt_seal.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include "mflux/base/hash.h"
+#include "mflux/receipt.h"
+#include "tests/folders.h"
+#include "tests/tiny_save.h"
+
+namespace mflux {
+namespace {
+
+using testing::contains;
+using testing::error_of;
+
+// What verify finds in a receipt of this text, from the text alone.
+std::string problem_of(const std::string& text) {
+  std::string problem = error_of([&] {
+    const Receipt receipt = parse_receipt(text, "bake.json");
+    problem = receipt.is_sealed ? seal_problem(text) : "not sealed";
+  });
+  return problem;
+}
+
+TEST_CASE("a receipt's hash is that of the bytes before it, and the last thing in the file") {
+  const std::string text = seal_receipt("{\n \"a\": 1\n}");
+  CHECK(
+      text ==
+      fmt::format(
+          "{{\n \"a\": 1,\n \"receipt_xxh3_128\": \"{}\"\n}}\n", hash_text("{\n \"a\": 1")));
+  CHECK(nlohmann::json::parse(text).size() == 2);
+  CHECK(seal_problem(text) == "");
+  for (const std::string other : {"", "{}", "{\n \"receipt_xxh3_128\": \"\"\n}\n"}) {
+    CHECK(contains(seal_problem(other), "changed after the save"));
+  }
+  CHECK_FALSE(seal_problem(text + "\n").empty());
+  CHECK_FALSE(seal_problem(text.substr(0, text.size() - 1)).empty());
+}
+
+TEST_CASE("every byte of a receipt that is changed is found, whatever it becomes") {
+  const testing::TinySave tiny;
+  save(tiny.options());
+  const std::string text = testing::read_file(tiny.folder / "out/bake.json");
+  REQUIRE(problem_of(text) == "");
+  // The bytes of one LoRA key are like those of the next: every seventh of the middle is enough.
+  constexpr size_t kEnds = 2000;
+  size_t found = 0;
+  size_t tried = 0;
+  for (size_t i = 0; i < text.size(); i += i < kEnds || i + kEnds > text.size() ? 1 : 7) {
+    for (const char change : {'\x01', '\x02', '\x10', '\x20', '\x7f'}) {
+      std::string changed = text;
+      changed[i] = static_cast<char>(changed[i] ^ change);
+      ++tried;
+      found += problem_of(changed).empty() ? 0 : 1;
+    }
+  }
+  CHECK(tried > 20'000);
+  CHECK(found == tried);
+}
+
+TEST_CASE("a receipt of an older version has no hash of itself and is read") {
+  const testing::TinySave tiny;
+  save(tiny.options());
+  nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(testing::read_file(tiny.folder / "out/bake.json"));
+  json.erase(std::string(kReceiptSeal));
+  CHECK_FALSE(parse_receipt(json.dump(1), "bake.json").is_sealed);
+  json["receipt_xxh3_129"] = "";
+  CHECK(
+      contains(error_of([&] { parse_receipt(json.dump(1), "bake.json"); }), "'receipt_xxh3_129'"));
+}
+
+}  // namespace
+}  // namespace mflux
