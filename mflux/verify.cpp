@@ -15,7 +15,10 @@
 #include "mflux/completeness.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
+#include "mflux/inputs.h"
+#include "mflux/listed_files.h"
 #include "mflux/lora/files.h"
+#include "mflux/receipt_seal.h"
 #include "mflux/safetensors/file_name.h"
 #include "mflux/whole.h"
 
@@ -28,11 +31,11 @@ using safetensors::TensorFolder;
 
 constexpr size_t kListed = 5;  // differences named in one check
 
+// Printable, and whole where it is an argument of fail() as Shown.
 std::string listed(const std::vector<std::string>& items) {
-  const size_t shown = std::min(items.size(), kListed);
-  std::string text = fmt::format(
-      "{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
-  if (items.size() > shown) text += fmt::format("; and {} more", items.size() - shown);
+  const auto shown = static_cast<std::ptrdiff_t>(std::min(items.size(), kListed));
+  std::string text = format_printable("{}", fmt::join(items.begin(), items.begin() + shown, "; "));
+  if (items.size() > kListed) text += fmt::format("; and {} more", items.size() - kListed);
   return text;
 }
 
@@ -116,14 +119,26 @@ class Verifier {
           "none (bake.json is not there): names, sizes and dtypes are checked, contents are not");
       return;
     }
+    const std::string text = read_text(path);
     check("receipt", [&] {
-      receipt_ = parse_receipt(read_text(path), path.string());
+      receipt_ = parse_receipt(text, path.string());
       return fmt::format(
           "{} input file(s), {} LoRA(s), {} output file(s)",
           receipt_->inputs.size(),
           receipt_->loras.size(),
           receipt_->outputs.size());
     });
+    if (receipt_) check("receipt's own hash", [&] { return check_seal(text, path); });
+  }
+
+  std::string check_seal(std::string_view text, const fs::path& path) const {
+    if (!receipt_->is_sealed) {
+      return "this receipt, of an older version, has none: a change of it is not found";
+    }
+    if (const std::string problem = seal_problem(text); !problem.empty()) {
+      fail("{}: {}", path.string(), problem);
+    }
+    return "as the receipt says";
   }
 
   std::vector<std::string> components() const {
@@ -166,7 +181,7 @@ class Verifier {
       for (const StoredTensor& tensor : folder->tensors) {
         if (has_suffix_of_lora(tensor.info.name)) left.push_back(tensor.info.name);
       }
-      if (!left.empty()) fail("{}: holds {}", (folder_ / name).string(), listed(left));
+      if (!left.empty()) fail("{}: holds {}", (folder_ / name).string(), Shown{listed(left)});
       return "none";
     });
   }
@@ -252,11 +267,20 @@ class Verifier {
         bytes += record.bytes;
         if (events_.stop != nullptr && *events_.stop) fail(ErrorKind::interrupted, "interrupted");
       }
-      if (!wrong.empty()) fail("{}", listed(wrong));
+      if (!wrong.empty()) fail("{}", Shown{listed(wrong)});
       return fmt::format(
           "{} files, {:.2f} GB, as the receipt says",
           receipt_->outputs.size(),
           static_cast<double>(bytes) / 1e9);
+    });
+    check("nothing else", [&]() -> std::string {
+      if (const auto missing = unlisted_components(*receipt_); !missing.empty()) {
+        fail("the receipt does not list all files of its components: {}", Shown{listed(missing)});
+      }
+      if (const auto files = unlisted_files(folder_, receipt_->outputs); !files.empty()) {
+        fail("the receipt does not list {}, which programs may load", Shown{listed(files)});
+      }
+      return "all files that programs load are listed";
     });
     check("size", [&] {
       const auto weights = [](const std::vector<FileRecord>& files) {
@@ -313,9 +337,12 @@ class Verifier {
         if (events_.progress) events_.progress(progress);
       };
       const StreamResult result = stream(model, plan, stream_options, sink);
+      check_inputs_unchanged(model, loras);
+      check_unchanged(lora_files_, lora_stamps_);
       check_inputs(result);
       const std::vector<std::string> different = sink.different();
-      if (!different.empty()) fail("{} tensor(s) differ: {}", different.size(), listed(different));
+      if (!different.empty())
+        fail("{} tensor(s) differ: {}", different.size(), Shown{listed(different)});
       return fmt::format("{} tensors equal bit for bit", plan.tensors.size());
     });
   }
@@ -340,11 +367,11 @@ class Verifier {
     if (!different.empty()) {
       fail(
           "not the model that was baked: {} (not the contents that the receipt lists)",
-          listed(different));
+          Shown{listed(different)});
     }
   }
 
-  static void check_lora_files(const fs::path& path, const LoraRecord& record) {
+  void check_lora_files(const fs::path& path, const LoraRecord& record) {
     std::vector<FileRecord> baked = {record.file};
     baked.insert(baked.end(), record.more_files.begin(), record.more_files.end());
     const std::vector<fs::path> files = lora::lora_files(path);
@@ -352,12 +379,14 @@ class Verifier {
       fail("{}: {} file(s), the receipt lists {}", path.string(), files.size(), baked.size());
     }
     for (size_t i = 0; i < files.size(); ++i) {
+      lora_files_.push_back(files[i]);
+      lora_stamps_.push_back(stamp_of(files[i]));
       if (hash_file(files[i]) == baked[i].xxh3_128) continue;
       fail("{}: not the file that was baked ({})", files[i].string(), baked[i].file);
     }
   }
 
-  std::string check_loras() const {
+  std::string check_loras() {
     if (receipt_->loras.size() != options_.loras.size()) {
       fail("{} given, the receipt lists {}", options_.loras.size(), receipt_->loras.size());
     }
@@ -387,6 +416,8 @@ class Verifier {
   SaveEvents events_;
   fs::path folder_;
   std::optional<Receipt> receipt_ = {};
+  std::vector<fs::path> lora_files_ = {};  // whose hash was compared
+  std::vector<FileStamp> lora_stamps_ = {};
   VerifyReport report_ = {};
 };
 
