@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/manual.h"
+#include "cli/streams.h"
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 
@@ -40,7 +41,7 @@ int print_completion(const Manual& manual, const std::string& shell) {
   if (shell == "zsh") script = zsh_completion(manual);
   if (shell == "fish") script = fish_completion(manual);
   if (script.empty()) fail(ErrorKind::usage, "the shell '{}' is not bash, zsh or fish", shell);
-  fmt::print("{}", script);
+  write_result(script);
   return ExitStatus::done;
 }
 

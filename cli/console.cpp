@@ -5,18 +5,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/interrupt.h"
+#include "cli/streams.h"
+#include "mflux/base/printable.h"
 
 namespace mflux::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRedraw(100);
+constexpr std::string_view kClearLine = "\r\033[K";
+constexpr size_t kLogBytes = 4 * kPrintableBytes;  // of a line, which may hold several names
 
 int terminal_width() {
   winsize size{};
@@ -30,6 +33,11 @@ std::string format_duration(double seconds) {
   const auto whole = static_cast<long>(seconds + 0.5);
   if (whole < 60) return fmt::format("{}s", whole);
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+std::string json_text(const nlohmann::ordered_json& json) {
+  return printable_json(
+      json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 Console::Console(const ConsoleOptions& options)
@@ -54,26 +62,40 @@ SaveEvents Console::events(std::string_view verb) {
 
 void Console::result(std::string_view text) {
   finish_bar();
-  fmt::print("{}\n", text);
+  std::string shown;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    shown += printable(text.substr(begin, end - begin), std::string::npos) + "\n";
+    begin = end + 1;
+  }
+  write_result(shown);
+}
+
+void Console::object(const nlohmann::ordered_json& json) {
+  finish_bar();
+  write_result(json_text(json) + "\n");
 }
 
 void Console::log(std::string_view line, bool important) {
   if (options_.json) {
     const nlohmann::ordered_json json = {
         {"event", important ? "step" : "detail"}, {"message", line}};
-    if (important || options_.verbose) fmt::print("{}\n", json.dump());
+    if (important || options_.verbose) write_result(json_text(json) + "\n");
     return;
   }
   if (!important && terminal_ && !options_.verbose) return;
-  if (bar_shown_) fmt::print(stderr, "\r\033[K");
-  bar_shown_ = false;
-  fmt::print(stderr, "{}\n", line);
-  std::fflush(stderr);
+  finish_bar();
+  write_log(printable(line, kLogBytes) + "\n");
 }
 
 void Console::note(std::string_view line) {
   finish_bar();
-  fmt::print(stderr, "Note: {}\n", line);
+  write_log(fmt::format("Note: {}\n", printable(line, kLogBytes)));
+}
+
+void Console::wrong(std::string_view message) {
+  finish_bar();
+  write_log(fmt::format("mflux: error: {}\n", message));
 }
 
 void Console::draw(const SaveProgress& progress) {
@@ -100,15 +122,13 @@ void Console::draw_bar(std::string_view verb, double share, std::string_view tex
   const auto filled = static_cast<int>(static_cast<double>(width) * share);
   std::string bar;
   for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-  fmt::print(stderr, "\r\033[K{} {}{}", verb, bar, text);
-  std::fflush(stderr);
+  write_log(fmt::format("{}{} {}{}", kClearLine, verb, bar, text));
   bar_shown_ = true;
 }
 
 void Console::finish_bar() {
-  if (bar_shown_) fmt::print(stderr, "\r\033[K");
+  if (bar_shown_) write_log(kClearLine);
   bar_shown_ = false;
-  std::fflush(stderr);
 }
 
 }  // namespace mflux::cli

@@ -7,9 +7,14 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "mflux/save.h"
 
 namespace mflux::cli {
+
+// One line, whatever bytes the strings in it have.
+std::string json_text(const nlohmann::ordered_json& json);
 
 std::string format_duration(double seconds);  // "42s", "3:05"
 
@@ -26,9 +31,14 @@ class Console {
   Console& operator=(const Console&) = delete;
 
   SaveEvents events(std::string_view verb);  // valid as long as the console
-  void result(std::string_view text);        // a line of the answer
+  // Lines of the answer; or, with --json, an object of it. Names of strangers are cut before.
+  void result(std::string_view text);
+  void object(const nlohmann::ordered_json& json);
   void log(std::string_view line, bool important);
   void note(std::string_view line);  // about what was asked for; on standard error always
+  // What is wrong with what was looked at, beside the results that say it too: on standard error.
+  // `message` is printable already.
+  void wrong(std::string_view message);
   // Draws `verb`, a bar and `text` on a terminal, where a bar is wanted.
   void draw_bar(std::string_view verb, double share, std::string_view text);
   bool draws() const { return terminal_ && !options_.verbose && !options_.json; }

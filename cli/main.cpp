@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <cstdio>
 #include <new>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/program.h"
+#include "cli/streams.h"
 #include "mflux/base/error.h"
 
 namespace mflux::cli {
@@ -28,19 +30,27 @@ int exit_status(ErrorKind kind) {
   return ExitStatus::failed;
 }
 
+int refuse(std::string_view message, int status) {
+  write_log(fmt::format("mflux: error: {}\n", message));
+  return status;
+}
+
+int run(std::vector<std::string> arguments) try {
+  return run_program(std::move(arguments));
+} catch (const Error& error) {
+  return refuse(error.what(), exit_status(error.kind()));
+} catch (const std::bad_alloc&) {
+  return refuse("out of memory", ExitStatus::failed);
+} catch (const std::exception& error) {
+  return refuse(printable(error.what()), ExitStatus::failed);
+}
+
 }  // namespace
 }  // namespace mflux::cli
 
-int main(int argc, char** argv) try {
-  mflux::cli::catch_interrupts();
-  return mflux::cli::run_program(std::vector<std::string>(argv, argv + argc));
-} catch (const mflux::Error& error) {
-  fmt::print(stderr, "mflux: error: {}\n", error.what());
-  return mflux::cli::exit_status(error.kind());
-} catch (const std::bad_alloc&) {
-  fmt::print(stderr, "mflux: error: out of memory\n");
-  return mflux::cli::ExitStatus::failed;
-} catch (const std::exception& error) {
-  fmt::print(stderr, "mflux: error: {}\n", error.what());
-  return mflux::cli::ExitStatus::failed;
+int main(int argc, char** argv) {
+  using namespace mflux::cli;
+  settle_streams();
+  catch_interrupts();
+  return status_with_results(run(std::vector<std::string>(argv, argv + argc)));
 }

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/manual_texts.h"
+#include "cli/streams.h"
 #include "mflux/base/error.h"
 #include "mflux/version.h"
 
@@ -86,7 +88,10 @@ void check_subcommand(const std::vector<std::string>& arguments) {
 std::vector<ParsedCommand> add_subcommands(CLI::App& app, const Program& program) {
   app.set_version_flag("--version", std::string(version()), "Print the version and exit");
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    const CLI::Error shown(error.get_name(), printable(error.what()), error.get_exit_code());
+    return CLI::FailureMessage::simple(failed, shown);
+  });
   app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(kHelpColumn);
   keep_lines(*app.get_formatter());
@@ -117,7 +122,12 @@ int run_program(std::vector<std::string> arguments) {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     app.parse(std::move(reversed));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? ExitStatus::done : ExitStatus::usage;
+    std::ostringstream results;
+    std::ostringstream log;
+    const int status = app.exit(error, results, log);
+    write_result(results.str());
+    write_log(log.str());
+    return status == 0 ? ExitStatus::done : ExitStatus::usage;
   }
   for (const ParsedCommand& command : commands) {
     if (command.app->parsed()) return command.run();
