@@ -5,11 +5,11 @@
 #include <memory>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "mflux/base/printable.h"
 #include "mflux/hub/hub.h"
 
 namespace mflux::cli {
@@ -34,8 +34,8 @@ Json to_json(std::string_view event, const TensorDifference& tensor) {
 }
 
 std::string to_line(const TensorDifference& tensor) {
-  if (tensor.max_error == 0) return fmt::format("{}: equal", tensor.name);
-  return fmt::format(
+  if (tensor.max_error == 0) return format_printable("{}: equal", tensor.name);
+  return format_printable(
       "{}: max {:.3g}, relative {:.3g}, {:.1f} dB",
       tensor.name,
       tensor.max_error,
@@ -53,15 +53,16 @@ int run(const CompareArguments& arguments) {
   for (const TensorDifference& tensor : report.tensors) {
     equal += tensor.max_error == 0 ? 1 : 0;
     if (console.json())
-      console.result(to_json("tensor", tensor).dump());
+      console.object(to_json("tensor", tensor));
     else if (tensor.max_error != 0 || arguments.all)
       console.result(to_line(tensor));
   }
   const auto list = [&](std::string_view what, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
-      console.result(
-          console.json() ? Json({{"event", what}, {"name", name}}).dump()
-                         : fmt::format("{}: {}", what, name));
+      if (console.json())
+        console.object({{"event", what}, {"name", name}});
+      else
+        console.result(format_printable("{}: {}", what, name));
     }
   };
   list("only in the first", report.only_a);
@@ -69,12 +70,23 @@ int run(const CompareArguments& arguments) {
   list("other shape", report.other_shape);
   const TensorDifference total = report.total();
   if (console.json()) {
-    console.result(to_json("total", total).dump());
+    console.object(to_json("total", total));
   } else {
-    console.result(fmt::format("{} of {} tensors equal", equal, report.tensors.size()));
+    console.result(format_printable("{} of {} tensors equal", equal, report.tensors.size()));
     if (total.max_error != 0) console.result(to_line(total));
   }
-  return report.equal() ? ExitStatus::done : ExitStatus::difference;
+  if (report.equal()) return ExitStatus::done;
+  console.wrong(format_printable(
+      "{} and {} differ: {} of {} tensors have other values, {} are only in the first, {} only in "
+      "the second, {} have another shape",
+      arguments.a,
+      arguments.b,
+      report.tensors.size() - equal,
+      report.tensors.size(),
+      report.only_a.size(),
+      report.only_b.size(),
+      report.other_shape.size()));
+  return ExitStatus::difference;
 }
 
 }  // namespace

@@ -276,10 +276,10 @@ int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& 
         {"quantize", plan.bits ? ordered_json(*plan.bits) : nullptr},
         {"weights", parts},
         {"peak_bytes", plan.peak_bytes}};
-    console.result(json.dump());
+    console.object(json);
     return ExitStatus::done;
   }
-  console.result(fmt::format(
+  console.result(format_printable(
       "{}, {} x {}, {} steps, guidance {}, on {}",
       plan.title,
       plan.width,
@@ -288,9 +288,10 @@ int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& 
       plan.guidance,
       generate_device()));
   for (const auto& part : plan.parts) {
-    console.result(fmt::format("  {:<16} {} of weights", part.component, format_size(part.bytes)));
+    console.result(
+        format_printable("  {:<16} {} of weights", part.component, format_size(part.bytes)));
   }
-  console.result(fmt::format("About {} of memory at most", format_size(plan.peak_bytes)));
+  console.result(format_printable("About {} of memory at most", format_size(plan.peak_bytes)));
   return ExitStatus::done;
 }
 
@@ -324,7 +325,7 @@ class Run {
     if (!arguments_.stepwise.empty()) {
       events.preview = [this](const GenerateProgress& progress, const Picture& picture) {
         const uint64_t seed = options_.seeds[progress.picture];
-        const std::string name = fmt::format("seed_{}_step_{:03}.png", seed, progress.step);
+        const std::string name = format_printable("seed_{}_step_{:03}.png", seed, progress.step);
         write_png(arguments_.stepwise / name, picture, {});
       };
     }
@@ -334,7 +335,7 @@ class Run {
 
   void show(const GenerateProgress& progress) {
     const double left = progress.seconds_per_step * (progress.steps - progress.step);
-    const std::string text = fmt::format(
+    const std::string text = format_printable(
         " {}/{} steps  {:.2f} s/step  {} left",
         progress.step,
         progress.steps,
@@ -344,7 +345,7 @@ class Run {
       const double share = static_cast<double>(progress.step) / progress.steps;
       console_.draw_bar("Drawing", share, text);
     } else {
-      console_.log(fmt::format("Seed {}:{}", options_.seeds[progress.picture], text), false);
+      console_.log(format_printable("Seed {}:{}", options_.seeds[progress.picture], text), false);
     }
   }
 
@@ -360,9 +361,9 @@ class Run {
     if (console_.json()) {
       const ordered_json json = {
           {"event", "picture"}, {"path", path.string()}, {"seed", made.seed}};
-      console_.result(json.dump());
+      console_.object(json);
     } else {
-      console_.result(fmt::format("Saved {} (seed {})", path.string(), made.seed));
+      console_.result(format_printable("Saved {} (seed {})", path.string(), made.seed));
     }
   }
 

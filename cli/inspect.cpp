@@ -52,11 +52,11 @@ int run_convert(const InspectArguments& arguments) {
         {"tensors", done.tensors},
         {"bytes", done.bytes},
         {"notes", done.notes}};
-    console.result(json.dump());
+    console.object(json);
     return ExitStatus::done;
   }
-  for (const std::string& note : done.notes) console.result("Note: " + note);
-  console.result(fmt::format(
+  for (const std::string& note : done.notes) console.result(format_printable("Note: {}", note));
+  console.result(format_printable(
       "Wrote {}: {} layer(s), {} tensors, {}; converted from {} to {}",
       options.output.string(),
       done.layers,
@@ -65,6 +65,23 @@ int run_convert(const InspectArguments& arguments) {
       done.from,
       options.dialect));
   return ExitStatus::done;
+}
+
+// What keeps the file or folder from being used as what it is; messages of Errors, printable.
+std::vector<std::string> problems_of(const Inspection& found) {
+  std::vector<std::string> problems;
+  if (found.model) {
+    problems = {found.model->unknown, found.model->receipt_problem};
+    for (const ComponentReport& component : found.model->components) {
+      if (component.problem.empty()) continue;
+      problems.push_back(format_printable("{}: {}", component.name, Shown{component.problem}));
+    }
+  }
+  if (found.lora && found.lora->fit == Fit::fits_not) {
+    problems.push_back(printable(found.lora->verdict));
+  }
+  std::erase(problems, "");
+  return problems;
 }
 
 int run(const InspectArguments& arguments) {
@@ -80,6 +97,9 @@ int run(const InspectArguments& arguments) {
           ? json_lines(found)
           : text_lines(found, {.tensors = arguments.tensors, .verbose = arguments.console.verbose});
   for (const std::string& line : lines) console.result(line);
+  for (const std::string& problem : problems_of(found)) {
+    console.wrong(format_printable("{}: {}", found.path.string(), Shown{problem}));
+  }
   return ExitStatus::done;
 }
 

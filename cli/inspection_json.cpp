@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <nlohmann/json.hpp>
 
+#include "cli/console.h"
 #include "cli/inspection.h"
 
 namespace mflux::cli {
@@ -76,7 +77,7 @@ Json to_json(const ComponentReport& report) {
 
 void add_model(const Inspection& found, std::vector<std::string>& lines) {
   const ModelReport& report = *found.model;
-  lines.push_back(to_json(found, report).dump());
+  lines.push_back(json_text(to_json(found, report)));
   for (const ComponentReport& component : report.components) {
     Json json = to_json(component);
     Json& shards = json["shards"] = Json::array();
@@ -86,11 +87,11 @@ void add_model(const Inspection& found, std::vector<std::string>& lines) {
         shards.push_back({{"file", file.name}, {"bytes", file.header.file_bytes}});
       }
     }
-    lines.push_back(json.dump());
+    lines.push_back(json_text(json));
   }
   for (const Component& component : report.checkpoint.components) {
     for (const LogicalTensor& tensor : component.tensors) {
-      lines.push_back(to_json(component, tensor).dump());
+      lines.push_back(json_text(to_json(component, tensor)));
     }
   }
 }

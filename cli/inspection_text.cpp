@@ -12,26 +12,17 @@
 namespace mflux::cli {
 namespace {
 
-// Files come from anywhere: nothing in them may command the terminal.
-std::string printable(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return result;
-}
-
 std::string parameters(uint64_t count) {
   const auto value = static_cast<double>(count);
-  if (value >= 1e9) return fmt::format("{:.2f} B", value / 1e9);
-  if (value >= 1e6) return fmt::format("{:.1f} M", value / 1e6);
-  return fmt::format("{}", count);
+  if (value >= 1e9) return format_printable("{:.2f} B", value / 1e9);
+  if (value >= 1e6) return format_printable("{:.1f} M", value / 1e6);
+  return format_printable("{}", count);
 }
 
 std::string quantization(const ComponentReport& report) {
-  if (report.at_load) return fmt::format("{} bits at load", report.level);
+  if (report.at_load) return format_printable("{} bits at load", report.level);
   if (report.formats.empty()) return "none";
-  return fmt::format(
+  return format_printable(
       "{} (level {})", counts(report.formats), report.level.empty() ? "?" : report.level);
 }
 
@@ -49,12 +40,13 @@ std::string headline(const Inspection& found) {
                                        : std::string(models::family_title(*family));
   if (!report.variant.empty() && family != nullptr &&
       report.variant != models::family_name(*family)) {
-    text += fmt::format(" ({})", report.variant);
+    text += format_printable(" ({})", report.variant);
   }
-  if (family != nullptr) text += fmt::format(", {} names", naming_name(report.checkpoint.naming));
+  if (family != nullptr)
+    text += format_printable(", {} names", naming_name(report.checkpoint.naming));
   if (report.checkpoint.single_file) text += ", one file";
-  if (!report.saved_by.empty()) text += fmt::format(", saved by {}", report.saved_by);
-  return fmt::format("{}, {}", text, format_size(found.bytes));
+  if (!report.saved_by.empty()) text += format_printable(", saved by {}", report.saved_by);
+  return format_printable("{}, {}", text, format_size(found.bytes));
 }
 
 void add_components(const ModelReport& report, Lines& lines) {
@@ -83,42 +75,45 @@ void add_components(const ModelReport& report, Lines& lines) {
   for (const ComponentReport& component : report.components) {
     if (!component.of_family) {
       lines.push_back(
-          fmt::format("{}: the model has no such component; it is not read", component.name));
+          format_printable("{}: the model has no such component; it is not read", component.name));
     }
     if (!component.problem.empty()) {
-      lines.push_back(fmt::format("{} cannot be used: {}", component.name, component.problem));
+      lines.push_back(
+          format_printable("{} cannot be used: {}", component.name, Shown{component.problem}));
     }
   }
 }
 
 void add_folders(const ModelReport& report, Lines& lines) {
   if (!report.missing.empty()) {
-    lines.push_back(fmt::format("Missing components: {}", fmt::join(report.missing, ", ")));
+    lines.push_back(format_printable("Missing components: {}", fmt::join(report.missing, ", ")));
   }
   std::vector<std::string> folders;
   for (const FolderReport& folder : report.folders) {
     folders.push_back(
-        folder.files == 0 ? fmt::format("{} missing", folder.name)
-                          : fmt::format("{} ({} files)", folder.name, folder.files));
+        folder.files == 0 ? format_printable("{} missing", folder.name)
+                          : format_printable("{} ({} files)", folder.name, folder.files));
   }
-  if (!folders.empty()) lines.push_back(fmt::format("Beside them: {}", fmt::join(folders, ", ")));
+  if (!folders.empty())
+    lines.push_back(format_printable("Beside them: {}", fmt::join(folders, ", ")));
 }
 
 void add_receipt(const ModelReport& report, Lines& lines) {
-  if (!report.receipt_problem.empty()) lines.push_back("No receipt: " + report.receipt_problem);
+  if (!report.receipt_problem.empty())
+    lines.push_back(format_printable("No receipt: {}", Shown{report.receipt_problem}));
   if (!report.receipt) return;
-  lines.push_back(fmt::format(
+  lines.push_back(format_printable(
       "bake.json: mflux.cpp {}, {}",
       report.receipt->program_version,
       report.receipt->loras.empty() ? "no LoRA baked" : "LoRAs baked:"));
   for (const LoraRecord& lora : report.receipt->loras) {
-    lines.push_back(fmt::format(
+    lines.push_back(format_printable(
         "  {} at scale {:g}: {} layers, {}",
         lora.file.file,
         lora.scale,
         lora.layers,
         is_noise(lora.kept) ? "lost in the noise of rounding"
-                            : fmt::format("{:.1f} % kept", 100 * lora.kept)));
+                            : format_printable("{:.1f} % kept", 100 * lora.kept)));
   }
 }
 
@@ -127,7 +122,8 @@ void add_tensors(const ModelReport& report, Lines& lines) {
   for (const Component& component : report.checkpoint.components) {
     for (const LogicalTensor& tensor : component.tensors) {
       table.add(
-          {component.name.empty() ? tensor.name : fmt::format("{}/{}", component.name, tensor.name),
+          {component.name.empty() ? tensor.name
+                                  : format_printable("{}/{}", component.name, tensor.name),
            tensor.format ? "U32" : std::string(dtype_name(tensor.spec.dtype)),
            to_string(tensor.spec.shape),
            tensor.format ? to_string(*tensor.format) : "",
@@ -165,7 +161,6 @@ std::vector<std::string> text_lines(const Inspection& found, const TextOptions& 
   Lines lines;
   if (found.model) add_model(found, options.tensors, lines);
   if (found.lora) add_lora_text(found, options.verbose, lines);
-  for (std::string& line : lines) line = printable(line);
   return lines;
 }
 

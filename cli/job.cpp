@@ -3,12 +3,12 @@
 
 #include <chrono>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/plan.h"
 #include "cli/sizes.h"
+#include "mflux/base/printable.h"
 
 namespace mflux::cli {
 
@@ -32,9 +32,9 @@ void print_report(
         {"resumed_shards", report.resumed_shards},
         {"loras", loras},
         {"warnings", report.warnings}};
-    console.result(json.dump());
+    console.object(json);
   } else {
-    console.result(fmt::format(
+    console.result(format_printable(
         "Saved {} ({} from {}) in {:.1f} s. Prove it: mflux verify {}",
         options.output.string(),
         format_size(report.output_bytes),
@@ -60,10 +60,10 @@ int run_job(const JobOptions& options, const ConsoleOptions& console_options) {
         {"shared_bytes", report.shared_bytes},
         {"was_done", report.was_done},
         {"seconds", seconds}};
-    console.result(json.dump());
+    console.object(json);
     return ExitStatus::done;
   }
-  console.result(fmt::format(
+  console.result(format_printable(
       "{} outputs in {:.1f} s; {} shard(s), {}, are shared with another output",
       report.outputs.size(),
       seconds,
@@ -84,15 +84,15 @@ int print_job_plan(const JobOptions& options, const ConsoleOptions& console_opti
           {"path", output.options.output.string()},
           {"shared_shards", output.shared.size()},
           {"shared_bytes", shared}};
-      console.result(json.dump());
+      console.object(json);
     } else {
-      console.result(fmt::format(
+      console.result(format_printable(
           "\n{}: {} shard(s), {}, shared with outputs above",
           output.options.output.string(),
           output.shared.size(),
           format_size(shared)));
     }
-    print_plan(output.plan, *output.loras, console_options);
+    print_plan(output.plan, *output.loras, console);
   }
   return ExitStatus::done;
 }

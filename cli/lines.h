@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/table.h"
+#include "mflux/base/printable.h"
 
 namespace mflux::cli {
 
@@ -31,7 +32,7 @@ inline std::string_view beginning(std::string_view text, size_t bytes) {
 template <typename Key>
 std::string counts(const std::map<Key, size_t>& map) {
   std::vector<std::string> parts;
-  for (const auto& [key, count] : map) parts.push_back(fmt::format("{} x{}", key, count));
+  for (const auto& [key, count] : map) parts.push_back(format_printable("{} x{}", key, count));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

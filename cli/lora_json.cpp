@@ -2,6 +2,7 @@
 // The LoRA doctor's findings for programs.
 #include <nlohmann/json.hpp>
 
+#include "cli/console.h"
 #include "cli/inspection.h"
 
 namespace mflux::cli {
@@ -14,7 +15,7 @@ Json or_null(const std::string& text) {
 }
 
 void add(std::vector<std::string>& lines, const Json& json) {
-  lines.push_back(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  lines.push_back(json_text(json));
 }
 
 std::string_view fit_name(Fit fit) {

@@ -28,7 +28,7 @@ void add_ranks_and_alphas(const lora::Survey& survey, Lines& lines) {
     ++alphas
         [module.alpha_source == lora::AlphaSource::none
              ? "not stated (alpha = rank)"
-             : fmt::format(
+             : format_printable(
                    "{:g} ({})", module.alpha, lora::alpha_source_name(module.alpha_source))];
   }
   if (!algorithms.empty()) lines.push_back("Modules: " + counts(algorithms));
@@ -40,23 +40,23 @@ void add_file(const Inspection& found, const LoraReport& report, Lines& lines) {
   const lora::Survey& survey = report.survey;
   std::map<std::string, size_t> dtypes;
   for (const auto& tensor : survey.tensors) ++dtypes[std::string(dtype_name(tensor.spec.dtype))];
-  lines.push_back(fmt::format(
+  lines.push_back(format_printable(
       "LoRA, dialect {}, {}{}, {}",
       survey.dialect,
       survey.family.empty() ? "the file does not tell for which model"
-                            : fmt::format("made for {}", lora::family_title(survey.family)),
+                            : format_printable("made for {}", lora::family_title(survey.family)),
       survey.family.empty() ? "" : (survey.by_metadata ? " (metadata)" : " (layer names)"),
       format_size(found.bytes)));
   const lora::Trainer& trainer = survey.trainer;
   if (!trainer.name.empty()) {
-    lines.push_back(fmt::format("Trainer: {} (by {})", trainer.name, trainer.by));
+    lines.push_back(format_printable("Trainer: {} (by {})", trainer.name, trainer.by));
   }
   if (survey.transposed) lines.push_back("All matrices are stored transposed");
   lines.push_back("Keys:    " + counts(survey.keys));
   lines.push_back("Dtypes:  " + counts(dtypes));
   add_ranks_and_alphas(survey, lines);
   if (!survey.ignored.empty()) {
-    lines.push_back(fmt::format("Ignored: {}", fmt::join(survey.ignored, ", ")));
+    lines.push_back(format_printable("Ignored: {}", fmt::join(survey.ignored, ", ")));
   }
 }
 
@@ -65,11 +65,11 @@ void add_metadata(const lora::Survey& survey, Lines& lines) {
   lines.push_back("Metadata:");
   for (const auto& [key, value] : survey.metadata) {
     const bool is_long = value.size() > kMaxValue;
-    lines.push_back(fmt::format(
+    lines.push_back(format_printable(
         "  {}: {}{}",
         key,
         beginning(value, kMaxValue),
-        is_long ? fmt::format("... ({} bytes)", value.size()) : ""));
+        is_long ? format_printable("... ({} bytes)", value.size()) : ""));
   }
 }
 
@@ -78,10 +78,10 @@ void add_coverage(const LoraReport& report, Lines& lines) {
     std::vector<std::string> parts;
     for (const ComponentCoverage& component : report.components) {
       if (component.hit == 0 && component.component != "transformer") continue;
-      parts.push_back(
-          fmt::format("{} of {} weights of {}", component.hit, component.of, component.component));
+      parts.push_back(format_printable(
+          "{} of {} weights of {}", component.hit, component.of, component.component));
     }
-    lines.push_back(fmt::format("On {} it changes {}", report.model, fmt::join(parts, ", ")));
+    lines.push_back(format_printable("On {} it changes {}", report.model, fmt::join(parts, ", ")));
   }
   if (report.layers.empty()) return;
   Table table({"component", "layer", report.model.empty() ? ">modules" : ">hit", "blocks"});
@@ -90,7 +90,7 @@ void add_coverage(const LoraReport& report, Lines& lines) {
         {layer.component,
          layer.layer,
          report.model.empty() ? std::to_string(layer.hit)
-                              : fmt::format("{}/{}", layer.hit, layer.of),
+                              : format_printable("{}/{}", layer.hit, layer.of),
          format_ranges(layer.blocks)});
   }
   add_table(table, lines);
@@ -122,29 +122,30 @@ void add_blocks(const LoraReport& report, Lines& lines) {
         {row.first->component,
          row.first->blocks.empty() ? "(outside)" : row.first->blocks,
          row.first->blocks.empty() ? "" : format_ranges(row.blocks),
-         is_tried ? fmt::format("{}/{}", row.first->hit, row.first->of)
+         is_tried ? format_printable("{}/{}", row.first->hit, row.first->of)
                   : std::to_string(row.first->hit)});
   }
   add_table(table, lines);
 }
 
 std::string share(double kept) {
-  return is_noise(kept) ? "noise" : fmt::format("{:.2f} %", 100 * kept);
+  return is_noise(kept) ? "noise" : format_printable("{:.2f} %", 100 * kept);
 }
 
 void add_kept(const LoraReport& report, bool verbose, Lines& lines) {
   if (report.kept.empty()) return;
   std::vector<std::string> parts;
   for (const ExpectedKept& kept : report.kept) {
-    parts.push_back(fmt::format("{} at {} bits", share(kept.kept), kept.bits));
+    parts.push_back(format_printable("{} at {} bits", share(kept.kept), kept.bits));
   }
-  lines.push_back(fmt::format(
+  lines.push_back(format_printable(
       "Expected to survive rounding: {} (from {} rows of each weight)",
       fmt::join(parts, ", "),
       kSampledRows));
   if (!verbose) return;
   std::vector<std::string> titles = {"weight"};
-  for (const ExpectedKept& kept : report.kept) titles.push_back(fmt::format(">{} bits", kept.bits));
+  for (const ExpectedKept& kept : report.kept)
+    titles.push_back(format_printable(">{} bits", kept.bits));
   Table table({titles.begin(), titles.end()});
   for (size_t i = 0; i < report.kept.front().layers.size(); ++i) {
     std::vector<std::string> row = {report.kept.front().layers[i].tensor};
@@ -163,16 +164,16 @@ void add_dead(const LoraReport& report, bool verbose, Lines& lines) {
     const size_t count = modules.size();
     if (!verbose && count > kMaxNamed) {
       modules.resize(kMaxNamed);
-      modules.push_back(fmt::format("and {} more (-v lists them)", count - kMaxNamed));
+      modules.push_back(format_printable("and {} more (-v lists them)", count - kMaxNamed));
     }
     lines.push_back(
-        fmt::format("Dead ({}): {} module(s): {}", why, count, fmt::join(modules, ", ")));
+        format_printable("Dead ({}): {} module(s): {}", why, count, fmt::join(modules, ", ")));
   }
 }
 
 void add_duplicates(const LoraReport& report, Lines& lines) {
   for (const DuplicateModules& duplicate : report.duplicates) {
-    lines.push_back(fmt::format(
+    lines.push_back(format_printable(
         "Double: {} is changed by {}; all are added",
         duplicate.layer,
         fmt::join(duplicate.modules, " and ")));
@@ -196,7 +197,7 @@ std::string_view fit_word(Fit fit) {
 
 void add_lora_text(const Inspection& found, bool verbose, std::vector<std::string>& lines) {
   const LoraReport& report = *found.lora;
-  lines.push_back(fmt::format("{}: {}", fit_word(report.fit), report.verdict));
+  lines.push_back(format_printable("{}: {}", fit_word(report.fit), report.verdict));
   add_file(found, report, lines);
   add_kept(report, verbose, lines);
   add_dead(report, verbose, lines);
@@ -204,11 +205,12 @@ void add_lora_text(const Inspection& found, bool verbose, std::vector<std::strin
   add_metadata(report.survey, lines);
   add_coverage(report, lines);
   add_blocks(report, lines);
-  for (const std::string& note : report.notes) lines.push_back("Note: " + note);
+  for (const std::string& note : report.notes) lines.push_back(format_printable("Note: {}", note));
   if (report.problems.empty()) return;
-  lines.push_back(fmt::format("Problems: {}", report.problems.size()));
+  lines.push_back(format_printable("Problems: {}", report.problems.size()));
   for (const lora::Problem& problem : report.problems) {
-    lines.push_back(fmt::format("  {} [{}]", problem.message, lora::problem_name(problem.kind)));
+    lines.push_back(
+        format_printable("  {} [{}]", problem.message, lora::problem_name(problem.kind)));
   }
 }
 

@@ -23,7 +23,7 @@ std::vector<const PlannedPart*> parts(const PlannedTensor& tensor) {
   return list;
 }
 
-void print_json(const Plan& plan, const lora::Loaded& loras) {
+void print_json(const Plan& plan, const lora::Loaded& loras, Console& console) {
   for (const PlannedTensor& tensor : plan.tensors) {
     for (const PlannedPart* part : parts(tensor)) {
       const Json json = {
@@ -38,7 +38,7 @@ void print_json(const Plan& plan, const lora::Loaded& loras) {
           {"baked", tensor.baked()},
           {"raised_from_bits", tensor.raised_from ? Json(*tensor.raised_from) : Json()},
           {"rounding", tensor.keeps_delta ? "delta" : "nearest"}};
-      fmt::print("{}\n", json.dump());
+      console.object(json);
     }
   }
   for (const lora::Adapter& adapter : loras.adapters) {
@@ -52,7 +52,7 @@ void print_json(const Plan& plan, const lora::Loaded& loras) {
           {"rank", key.rank},
           {"alpha", key.alpha},
           {"reason", key.reason}};
-      fmt::print("{}\n", json.dump());
+      console.object(json);
     }
   }
   for (const PlannedShard& shard : plan.shards) {
@@ -61,21 +61,21 @@ void print_json(const Plan& plan, const lora::Loaded& loras) {
         {"file", shard.file},
         {"bytes", shard.bytes},
         {"tensors", shard.tensors.size()}};
-    fmt::print("{}\n", json.dump());
+    console.object(json);
   }
   const Json json = {
       {"event", "plan"},
       {"bytes", plan.bytes()},
       {"shards", plan.shards.size()},
       {"notes", plan.notes}};
-  fmt::print("{}\n", json.dump());
+  console.object(json);
 }
 
-void print_text(const Plan& plan, const lora::Loaded& loras) {
+void print_text(const Plan& plan, const lora::Loaded& loras, Console& console) {
   for (const PlannedTensor& tensor : plan.tensors) {
     for (const PlannedPart* part : parts(tensor)) {
-      fmt::print(
-          "{}/{}  {} {}  {}{}\n",
+      console.result(format_printable(
+          "{}/{}  {} {}  {}{}",
           plan.components[tensor.component].name,
           part->name,
           dtype_name(part->spec.dtype),
@@ -83,50 +83,51 @@ void print_text(const Plan& plan, const lora::Loaded& loras) {
           plan.shards[part->shard].file,
           tensor.keeps_delta ? "  + LoRA, delta rounding"
           : tensor.baked()   ? "  + LoRA"
-                             : "");
+                             : ""));
     }
   }
   for (const lora::Adapter& adapter : loras.adapters) {
-    fmt::print(
-        "\n{}: {}, scale {:g}\n", adapter.path.filename().string(), adapter.dialect, adapter.scale);
+    console.result(format_printable(
+        "\n{}: {}, scale {:g}", adapter.path.filename().string(), adapter.dialect, adapter.scale));
     for (const lora::KeyRecord& key : adapter.keys) {
       if (key.used) {
-        fmt::print("  {} -> {}\n", key.key, fmt::join(key.tensors, ", "));
+        console.result(format_printable("  {} -> {}", key.key, fmt::join(key.tensors, ", ")));
       } else {
-        fmt::print("  {} skipped: {}\n", key.key, key.reason);
+        console.result(format_printable("  {} skipped: {}", key.key, key.reason));
       }
     }
   }
-  fmt::print("\n");
+  console.result("");
   for (const PlannedShard& shard : plan.shards) {
-    fmt::print("{}  {}  {} tensors\n", shard.file, format_size(shard.bytes), shard.tensors.size());
+    console.result(format_printable(
+        "{}  {}  {} tensors", shard.file, format_size(shard.bytes), shard.tensors.size()));
   }
   for (const PlannedComponent& component : plan.components) {
     if (component.shards == 0) continue;
-    fmt::print(
-        "{}: {} tensors, {} shard(s), {}, quantization level {}\n",
+    console.result(format_printable(
+        "{}: {} tensors, {} shard(s), {}, quantization level {}",
         component.name,
         component.tensors,
         component.shards,
         format_size(component.tensor_bytes),
-        component.metadata.at("quantization_level"));
+        component.metadata.at("quantization_level")));
   }
-  for (const std::string& note : plan.notes) fmt::print("Note: {}\n", note);
-  fmt::print("In all {}; nothing was written.\n", format_size(plan.bytes()));
+  for (const std::string& note : plan.notes) console.result(format_printable("Note: {}", note));
+  console.result(format_printable("In all {}; nothing was written.", format_size(plan.bytes())));
 }
 
 }  // namespace
 
-void print_plan(const Plan& plan, const lora::Loaded& loras, const ConsoleOptions& console) {
-  if (console.json) return print_json(plan, loras);
-  print_text(plan, loras);
+void print_plan(const Plan& plan, const lora::Loaded& loras, Console& console) {
+  if (console.json()) return print_json(plan, loras, console);
+  print_text(plan, loras, console);
 }
 
-int print_plan(const SaveOptions& options, const ConsoleOptions& console) {
+int print_plan(const SaveOptions& options, const ConsoleOptions& console_options) {
   const Checkpoint model = open_checkpoint(hub::resolve_model(options.model), options.base_model);
   lora::Loaded loras = load_loras(model, options);
-  Console log(console);
-  const Plan plan = settle_plan(model, loras, options, log.events("Measuring"));
+  Console console(console_options);
+  const Plan plan = settle_plan(model, loras, options, console.events("Measuring"));
   print_plan(plan, loras, console);
   return ExitStatus::done;
 }

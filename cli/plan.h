@@ -6,7 +6,7 @@
 
 namespace mflux::cli {
 
-void print_plan(const Plan& plan, const lora::Loaded& loras, const ConsoleOptions& console);
+void print_plan(const Plan& plan, const lora::Loaded& loras, Console& console);
 int print_plan(const SaveOptions& options, const ConsoleOptions& console);  // --dry-run
 
 }  // namespace mflux::cli

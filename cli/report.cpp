@@ -144,13 +144,13 @@ int run(const ReportArguments& arguments) {
   write_text_atomically(page, text);
   Console console(arguments.console);
   if (console.json()) {
-    console.result(
-        to_json(facts, page.string()).dump(-1, ' ', false, Json::error_handler_t::replace));
+    console.object(to_json(facts, page.string()));
     return ExitStatus::done;
   }
   console.result(facts.verdict);
-  for (const std::string& warning : facts.warnings) console.result("Note: " + warning);
-  console.result(fmt::format("Wrote {}, {}", page.string(), format_size(text.size())));
+  for (const std::string& warning : facts.warnings)
+    console.result(format_printable("Note: {}", warning));
+  console.result(format_printable("Wrote {}, {}", page.string(), format_size(text.size())));
   return ExitStatus::done;
 }
 

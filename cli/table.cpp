@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/base/printable.h"
+
 namespace mflux::cli {
 
 Table::Table(const std::vector<std::string_view>& titles) {
@@ -21,6 +23,7 @@ Table::Table(const std::vector<std::string_view>& titles) {
 
 void Table::add(std::vector<std::string> row) {
   assert(row.size() == right_.size());
+  for (std::string& cell : row) cell = printable(cell);
   rows_.push_back(std::move(row));
 }
 

@@ -26,7 +26,7 @@ struct VerifyArguments {
 std::string verdict(const VerifyReport& report) {
   if (!report.passed()) return "Not verified: see the lines marked FAILED.";
   if (report.absent.empty()) return "Verified.";
-  return fmt::format(
+  return format_printable(
       "Verified as a part of a model: mflux generate cannot use it without {}.",
       fmt::join(report.absent, ", "));
 }
@@ -46,20 +46,30 @@ int run(const VerifyArguments& arguments) {
           {"name", check.name},
           {"passed", check.passed},
           {"detail", check.detail}};
-      console.result(json.dump());
+      console.object(json);
     } else {
-      console.result(
-          fmt::format("{}  {}: {}", check.passed ? "ok    " : "FAILED", check.name, check.detail));
+      console.result(format_printable(
+          "{}  {}: {}",
+          check.passed ? "ok    " : "FAILED",
+          check.name,
+          Shown{check.passed ? printable(check.detail) : check.detail}));
     }
   }
   if (console.json()) {
     const nlohmann::ordered_json json = {
         {"event", "verified"}, {"passed", report.passed()}, {"absent", report.absent}};
-    console.result(json.dump());
+    console.object(json);
   } else {
     console.result(verdict(report));
   }
-  return report.passed() ? ExitStatus::done : ExitStatus::difference;
+  if (report.passed()) return ExitStatus::done;
+  for (const Check& check : report.checks) {
+    if (!check.passed) {
+      console.wrong(
+          format_printable("{}: {}: {}", arguments.folder, check.name, Shown{check.detail}));
+    }
+  }
+  return ExitStatus::difference;
 }
 
 }  // namespace
