@@ -5,6 +5,7 @@
 #include <map>
 
 #include "mflux/base/error.h"
+#include "mflux/base/number.h"
 #include "mflux/base/paths.h"
 #include "mflux/group_size.h"
 #include "mflux/safetensors/file_name.h"
@@ -30,7 +31,9 @@ QuantFormat stored_format(
     format = make_quant_format(*parsed, {}, {});
   }
   if (const auto group = folder.metadata("mflux_cpp_group_size"); !group.empty()) {
-    format.group_size = std::atoi(std::string(group).c_str());
+    const auto number = parse_whole(group, 1000);
+    if (!number) fail("{}: metadata mflux_cpp_group_size is '{}', not a number", file, group);
+    format.group_size = static_cast<int>(*number);
   }
   const Shape& packed = weight.info.spec.shape;
   const Shape& groups = scales.info.spec.shape;

@@ -2,6 +2,7 @@
 #include "mflux/base/number.h"
 
 #include <algorithm>
+#include <charconv>
 #include <locale>
 #include <sstream>
 #include <string>
@@ -45,6 +46,14 @@ std::optional<double> parse_decimal(std::string_view text) {
   stream.imbue(std::locale::classic());
   double number = 0;
   if (!(stream >> number)) return std::nullopt;
+  return number;
+}
+
+std::optional<uint64_t> parse_whole(std::string_view text, uint64_t most) {
+  uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stopped != end || number > most) return std::nullopt;
   return number;
 }
 

@@ -2,7 +2,6 @@
 #include "mflux/lora/block_scales.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -23,13 +22,6 @@ struct Which {
   uint64_t last = ~uint64_t{0};
   bool all = true;
 };
-
-std::optional<uint64_t> parse_whole(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 std::optional<Which> parse_which(std::string_view text) {
   if (text == "*") return Which{};

@@ -2,9 +2,11 @@
 #include "mflux/nn/weights.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <variant>
 
 #include <mlx/allocator.h>
@@ -334,7 +336,10 @@ int Weights::blocks(std::string_view prefix) const {
   for (auto it = tensors_.lower_bound(prefix);
        it != tensors_.end() && it->first.starts_with(prefix);
        ++it) {
-    count = std::max(count, std::atoi(it->first.c_str() + prefix.size()) + 1);
+    uint16_t block = 0;
+    const std::string_view number = std::string_view(it->first).substr(prefix.size());
+    std::from_chars(number.data(), number.data() + number.size(), block);
+    count = std::max(count, block + 1);
   }
   return count;
 }

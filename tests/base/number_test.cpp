@@ -51,5 +51,28 @@ TEST_CASE("a number means the same in every locale") {
   std::locale::global(before);
 }
 
+TEST_CASE("a whole number is all digits, and no larger than asked for") {
+  CHECK(parse_whole("0") == 0U);
+  CHECK(parse_whole("007") == 7U);
+  CHECK(parse_whole("18446744073709551615") == std::numeric_limits<uint64_t>::max());
+  CHECK(parse_whole("8", 8) == 8U);
+  CHECK(!parse_whole("9", 8));
+  for (const std::string text :
+       {"",
+        "-1",
+        "+1",
+        "1.0",
+        "1e3",
+        " 1",
+        "1 ",
+        "0x1",
+        "x",
+        "18446744073709551616",
+        "99999999999999999999999999"}) {
+    CAPTURE(text);
+    CHECK(!parse_whole(text));
+  }
+}
+
 }  // namespace
 }  // namespace mflux
