@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
-#include "mflux/base/file.h"
+#include "mflux/base/json.h"
 #include "mflux/base/paths.h"
 #include "mflux/safetensors/file_name.h"
 #include "mflux/tokenizer/tokenizer.h"
@@ -31,7 +31,7 @@ bool has_component(const Checkpoint& model, std::string_view name) {
 
 // By part: whether model_index.json promises it or says that there is none.
 std::map<std::string, bool> read_index(const fs::path& file) {
-  const nlohmann::json index = nlohmann::json::parse(read_text(file), nullptr, false);
+  const nlohmann::json index = read_json(file);
   if (!index.is_object()) fail("{} is not a JSON object", file.string());
   std::map<std::string, bool> promised;
   for (const auto& [part, value] : index.items()) {
@@ -209,7 +209,7 @@ void check_scheduler(const Checkpoint& model) {
       "shift_terminal"};
   const fs::path file = model.path / "scheduler" / "scheduler_config.json";
   if (models::family_name(*model.family) != "qwen" || !fs::exists(file)) return;
-  const nlohmann::json config = nlohmann::json::parse(read_text(file), nullptr, false);
+  const nlohmann::json config = read_json(file);
   if (!config.is_object()) fail("{}: is not a JSON object", file.string());
   for (const auto& [key, value] : config.items()) {
     const bool number = std::ranges::find(kNumbers, key) != kNumbers.end();
@@ -220,7 +220,7 @@ void check_scheduler(const Checkpoint& model) {
         "{}: {} is {}, expected {}",
         file.string(),
         key,
-        value.dump().substr(0, 60),
+        excerpt(value),
         number ? "a number" : "true or false");
   }
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/json.h"
 #include "mflux/base/paths.h"
 #include "mflux/receipt_seal.h"
 
@@ -21,10 +22,17 @@ Json to_json(const FileRecord& record) {
   return json;
 }
 
-FileRecord file_record(const Json& json) {
+// Receipts come from strangers too: numbers that do not fit are refused.
+uint64_t whole(const nlohmann::json& json, const char* key, uint64_t most = UINT64_MAX) {
+  const nlohmann::json& value = json.at(key);
+  if (const auto number = whole_number(value, most)) return *number;
+  fail("{} is {}, expected a whole number up to {}", key, excerpt(value), most);
+}
+
+FileRecord file_record(const nlohmann::json& json) {
   return {
       .file = json.at("file").get<std::string>(),
-      .bytes = json.at("bytes").get<uint64_t>(),
+      .bytes = whole(json, "bytes"),
       .xxh3_128 = json.at("xxh3_128").get<std::string>(),
       .sha256 = json.value("sha256", "")};
 }
@@ -56,17 +64,19 @@ Json to_json(const SaveOptions& options) {
       {"base_model", or_null(options.base_model)}};
 }
 
-SaveOptions options_from_json(const Json& json) {
+SaveOptions options_from_json(const nlohmann::json& json) {
   SaveOptions options;
   const auto optional_int = [&](const char* key) -> std::optional<int> {
-    return json.at(key).is_null() ? std::nullopt : std::optional(json.at(key).get<int>());
+    constexpr uint64_t kMost = 1000;  // of bits, or of weights in a group
+    if (json.at(key).is_null()) return std::nullopt;
+    return static_cast<int>(whole(json, key, kMost));
   };
   options.bits = optional_int("quantize");
   options.mode = parse_quant_mode(json.at("q_mode").get<std::string>()).value();
   options.group_size = optional_int("q_group_size");
   options.quantize_at_load = json.at("quantize_at_load").get<bool>();
   options.layout = parse_layout(json.at("layout").get<std::string>()).value();
-  options.max_shard_bytes = json.at("max_shard_size").get<uint64_t>();
+  options.max_shard_bytes = whole(json, "max_shard_size");
   options.on_lora_failure =
       parse_on_lora_failure(json.at("on_lora_failure").get<std::string>()).value();
   if (!json.at("min_kept").is_null()) options.min_kept = json.at("min_kept").get<double>();
@@ -142,7 +152,7 @@ Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& su
 }
 
 // So that no byte of a name can change unnoticed, that of the seal included.
-void check_members(const Json& json, const std::string& file) {
+void check_members(const nlohmann::json& json) {
   constexpr auto kMembers = std::to_array<std::string_view>(
       {"format",
        "format_version",
@@ -157,7 +167,7 @@ void check_members(const Json& json, const std::string& file) {
        kReceiptSeal});
   for (const auto& [name, value] : json.items()) {
     if (std::ranges::find(kMembers, name) == kMembers.end()) {
-      fail("{}: has a member '{}', which a receipt of this version has not", file, name);
+      fail("it has a member '{}', which a receipt of this version has not", name);
     }
   }
 }
@@ -192,47 +202,60 @@ std::string format_receipt(
   return seal_receipt(json.dump(1));
 }
 
+namespace {
+
+LoraRecord lora_record(const nlohmann::json& json) {
+  LoraRecord record{
+      .file = file_record(json),
+      .scale = json.at("scale").get<double>(),
+      .block_scales = json.value("block_scales", ""),
+      .kept = json.at("kept").get<double>(),
+      .layers = whole(json, "layers")};
+  const auto shards = json.find("more_files");
+  if (shards == json.end()) return record;
+  for (const nlohmann::json& shard : *shards) record.more_files.push_back(file_record(shard));
+  return record;
+}
+
+Receipt receipt_from_json(const nlohmann::json& json) {
+  if (json.at("format") != "mflux.cpp bake" || json.at("format_version") != 1) {
+    fail("it is of another version");
+  }
+  check_members(json);
+  Receipt receipt;
+  receipt.is_sealed = json.contains(kReceiptSeal);
+  const auto components = json.find("components");
+  if (components != json.end()) {
+    for (const auto& [name, component] : components->items()) {
+      receipt.components[name] = {.shards = whole(component, "shards")};
+    }
+  }
+  receipt.program_version = json.at("program_version").get<std::string>();
+  receipt.family = json.at("family").get<std::string>();
+  receipt.options = options_from_json(json.at("options"));
+  for (const auto& item : json.at("inputs")) receipt.inputs.push_back(file_record(item));
+  for (const auto& item : json.at("outputs")) receipt.outputs.push_back(file_record(item));
+  for (const auto* files : {&receipt.inputs, &receipt.outputs}) {
+    for (const FileRecord& record : *files) {
+      if (!stays_inside(record.file)) {
+        fail("it names '{}', expected a file inside the folder", record.file);
+      }
+    }
+  }
+  for (const auto& item : json.at("loras")) receipt.loras.push_back(lora_record(item));
+  return receipt;
+}
+
+}  // namespace
+
 Receipt parse_receipt(std::string_view text, const std::string& file) {
   try {
-    const Json json = Json::parse(text);
-    if (json.at("format") != "mflux.cpp bake" || json.at("format_version") != 1) {
-      fail("{}: not a receipt of this version", file);
-    }
-    check_members(json, file);
-    Receipt receipt;
-    receipt.is_sealed = json.contains(kReceiptSeal);
-    for (const auto& [name, component] : json.value("components", Json::object()).items()) {
-      receipt.components[name] = {.shards = component.at("shards").get<size_t>()};
-    }
-    receipt.program_version = json.at("program_version").get<std::string>();
-    receipt.family = json.at("family").get<std::string>();
-    receipt.options = options_from_json(json.at("options"));
-    for (const Json& item : json.at("inputs")) receipt.inputs.push_back(file_record(item));
-    for (const Json& item : json.at("outputs")) receipt.outputs.push_back(file_record(item));
-    for (const auto* files : {&receipt.inputs, &receipt.outputs}) {
-      for (const FileRecord& record : *files) {
-        if (!stays_inside(record.file)) {
-          fail("{}: names '{}', expected a file inside the folder", file, record.file);
-        }
-      }
-    }
-    for (const Json& item : json.at("loras")) {
-      std::vector<FileRecord> more_files;
-      for (const Json& shard : item.value("more_files", Json::array())) {
-        more_files.push_back(file_record(shard));
-      }
-      receipt.loras.push_back(
-          {.file = file_record(item),
-           .more_files = std::move(more_files),
-           .scale = item.at("scale").get<double>(),
-           .block_scales = item.value("block_scales", ""),
-           .kept = item.at("kept").get<double>(),
-           .layers = item.at("layers").get<size_t>()});
-    }
-    return receipt;
+    return receipt_from_json(parse_json(text, "it", kLongJson));
   } catch (const std::bad_optional_access&) {
     fail("{}: the receipt holds an option that this version does not know", file);
-  } catch (const Json::exception& error) {
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: not a receipt: {}", file, error.what());
+  } catch (const Error& error) {
     fail("{}: not a receipt: {}", file, error.what());
   }
 }

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "mflux/base/json.h"
 
 namespace mflux::lora {
 namespace {
@@ -77,10 +80,10 @@ std::string value(const Metadata& metadata, const std::string& key) {
 
 // Plain text, or JSON with a name and perhaps a version.
 std::string software_name(const std::string& software) {
-  const nlohmann::json json = nlohmann::json::parse(software, nullptr, false);
-  if (!json.is_object()) return software;
-  if (!json.contains("name") || !json["name"].is_string()) return "";
-  return json["name"];
+  const std::optional<nlohmann::json> json = find_json(software);
+  if (!json || !json->is_object()) return software;
+  const auto name = json->find("name");
+  return name != json->end() && name->is_string() ? name->get<std::string>() : "";
 }
 
 std::string kohya_name(const Metadata& metadata) {

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/models/config.h"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/json.h"
 
 namespace mflux::models {
 namespace {
 
 nlohmann::json parse(std::string_view text, std::string_view file) {
   if (text.empty()) return nlohmann::json::object();
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  nlohmann::json json = parse_json(text, file);
   if (!json.is_object()) fail("{} is not a JSON object", file);
   return json;
 }
@@ -18,7 +21,7 @@ nlohmann::json parse(std::string_view text, std::string_view file) {
 nlohmann::json section_of(std::string_view text, std::string_view section, std::string_view file) {
   nlohmann::json json = parse(text, file);
   const auto found = json.find(section.empty() ? "text_config" : section);
-  if (found != json.end() && found->is_object()) return *found;
+  if (found != json.end() && found->is_object()) return std::exchange(*found, {});
   return section.empty() ? json : nlohmann::json::object();
 }
 
@@ -52,7 +55,7 @@ const nlohmann::json* Config::find(std::string_view key) const {
     }
     if (section == object->end() || section->is_null()) return nullptr;
     if (!section->is_object()) {
-      fail("{}: {} is {}, expected an object", file_, name, section->dump().substr(0, 60));
+      fail("{}: {} is {}, expected an object", file_, name, excerpt(*section));
     }
     object = &*section;
     key.remove_prefix(slash + 1);
@@ -66,7 +69,7 @@ std::string config_class(std::string_view text, std::string_view file) {
   const auto found = json.find("_class_name");
   if (found == json.end() || found->is_null()) return "";
   if (!found->is_string()) {
-    fail("{}: _class_name is {}, expected a text", file, found->dump().substr(0, 60));
+    fail("{}: _class_name is {}, expected a text", file, excerpt(*found));
   }
   return found->get<std::string>();
 }
@@ -97,7 +100,7 @@ bool config_flag(std::string_view text, std::string_view key, std::string_view f
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return false;
   if (!found->is_boolean()) {
-    fail("{}: {} is {}, expected true or false", file, key, found->dump().substr(0, 60));
+    fail("{}: {} is {}, expected true or false", file, key, excerpt(*found));
   }
   return found->get<bool>();
 }

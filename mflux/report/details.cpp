@@ -6,16 +6,22 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/json.h"
 #include "mflux/block_name.h"
 
 namespace mflux::report {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 // JSON has null for what is no number.
 std::optional<double> number(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
+}
+
+int raised_from(const Json& bits, const std::string& file) {
+  if (const auto number = whole_number(bits, 8)) return static_cast<int>(*number);
+  fail("{}: not a receipt: raised_from_bits is {}, expected up to 8", file, excerpt(bits));
 }
 
 size_t lora_index(const std::string& text, size_t loras, const std::string& file) {
@@ -42,7 +48,7 @@ BakedTensor baked_tensor(const Json& json, size_t loras, const std::string& file
     if (const auto share = number(kept)) tensor.kept[lora] = *share;
   }
   if (const auto raised = json.find("raised_from_bits"); raised != json.end() && !raised->is_null())
-    tensor.raised_from = raised->get<int>();
+    tensor.raised_from = raised_from(*raised, file);
   return tensor;
 }
 
@@ -75,7 +81,7 @@ TensorPlace place_of(std::string component, std::string_view name) {
 void read_receipt(std::string_view text, const std::string& file, ReportFacts& facts) {
   facts.receipt = parse_receipt(text, file);
   try {
-    const Json json = Json::parse(text);
+    const Json json = parse_json(text, file, kLongJson);
     const size_t loras = facts.receipt.loras.size();
     for (size_t i = 0; i < loras; ++i) {
       facts.loras.push_back(baked_lora(json.at("loras").at(i), facts.receipt.loras[i]));

@@ -10,6 +10,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/json.h"
 #include "mflux/image/difference.h"
 #include "mflux/image/png.h"
 
@@ -89,14 +90,14 @@ std::set<std::string> picture_names(
 void read_caption(const PngText& text, PictureRow& row) {
   for (const auto& [keyword, value] : text) {
     if (keyword != kRecipeKeyword || !row.prompt.empty()) continue;
-    const nlohmann::json recipe = nlohmann::json::parse(value, nullptr, false);
-    if (!recipe.is_object()) continue;
-    const auto prompt = recipe.find("prompt");
-    if (prompt == recipe.end() || !prompt->is_string()) continue;
+    const std::optional<nlohmann::json> recipe = find_json(value);
+    if (!recipe || !recipe->is_object()) continue;
+    const auto prompt = recipe->find("prompt");
+    if (prompt == recipe->end() || !prompt->is_string()) continue;
     row.prompt = prompt->get<std::string>();
     const auto number = [&](const char* key) {
-      const auto it = recipe.find(key);
-      return it != recipe.end() && it->is_number_integer() ? it->dump() : std::string();
+      const auto it = recipe->find(key);
+      return it != recipe->end() && it->is_number_integer() ? it->dump() : std::string();
     };
     if (const std::string seed = number("seed"); !seed.empty()) row.settings = "seed " + seed;
     if (const std::string steps = number("steps"); !steps.empty()) {

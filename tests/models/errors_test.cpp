@@ -220,7 +220,7 @@ TEST_CASE("a config of another depth is refused") {
       "transformer/config.json: num_single_layers is 3, expected 2: the last block of the tensors "
       "is 'single_transformer_blocks.1'");
   source.config = "[1";
-  has(refusal(source), "transformer/config.json is not a JSON object");
+  has(refusal(source), "transformer/config.json is not valid JSON at its byte 3");
 }
 
 TEST_CASE("files of other tools are told by their strange names") {

@@ -139,7 +139,7 @@ TEST_CASE("foreign models are named by their class") {
       std::string::npos);
   CHECK(
       refusal({{.name = "transformer", .config = "{", .tensors = {{.name = "x"}}}}) ==
-      "transformer/config.json is not a JSON object");
+      "transformer/config.json is not valid JSON at its byte 2");
 }
 
 TEST_CASE("foreign models are named by their tensors") {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/json.h"
 #include "mflux/nn/ops.h"
 
 namespace mflux::pipelines::flux {
@@ -22,11 +23,11 @@ class Config {
  public:
   explicit Config(const nn::Weights& weights) : file_(weights.component() + "/config.json") {
     if (weights.config().empty()) return;
-    values_ = json::parse(weights.config(), nullptr, false);
-    if (!values_.is_object()) fail("{}: is not a JSON object", file_);
+    values_ = parse_json(weights.config(), file_);
+    if (!values_.is_object()) fail("{} is not a JSON object", file_);
     // Where CLIP was saved as a part of text and picture.
     const auto text = values_.find("text_config");
-    if (text != values_.end() && text->is_object()) values_ = json(*text);
+    if (text != values_.end() && text->is_object()) values_ = json(std::move(*text));
   }
 
   const std::string& file() const { return file_; }
@@ -36,7 +37,7 @@ class Config {
     if (value == nullptr) return without;
     constexpr int kMost = 1'000'000;
     if (!value->is_number_integer() || *value < 1 || *value > kMost) {
-      fail("{}: {} is {}, expected a number from 1 to {}", file_, key, value->dump(), kMost);
+      fail("{}: {} is {}, expected a number from 1 to {}", file_, key, excerpt(*value), kMost);
     }
     return value->get<int>();
   }
@@ -44,14 +45,14 @@ class Config {
   float real(std::string_view key, float without) const {
     const json* value = find(key);
     if (value == nullptr) return without;
-    if (!value->is_number()) fail("{}: {} is {}, expected a number", file_, key, value->dump());
-    return value->get<float>();
+    if (const auto number = float_number(*value)) return *number;
+    fail("{}: {} is {}, expected a number", file_, key, excerpt(*value));
   }
 
   std::string text(std::string_view key) const {
     const json* value = find(key);
     if (value == nullptr) return {};
-    if (!value->is_string()) fail("{}: {} is {}, expected a text", file_, key, value->dump());
+    if (!value->is_string()) fail("{}: {} is {}, expected a text", file_, key, excerpt(*value));
     return value->get<std::string>();
   }
 
@@ -64,7 +65,7 @@ class Config {
       valid = (*value)[i].is_number_unsigned() && (*value)[i] < 1'000'000;
       if (valid) result[i] = (*value)[i].get<int>();
     }
-    if (!valid) fail("{}: {} is {}, expected three numbers", file_, key, value->dump());
+    if (!valid) fail("{}: {} is {}, expected three numbers", file_, key, excerpt(*value));
     return result;
   }
 

@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
-#include "mflux/base/file.h"
+#include "mflux/base/json.h"
 
 namespace mflux::pipelines::flux {
 namespace {
@@ -53,8 +53,13 @@ Pictures pictures_of(uint64_t channels) {
 bool says_kontext(const Checkpoint& model) {
   const std::filesystem::path file = model.path / "model_index.json";
   if (!std::filesystem::is_regular_file(file)) return false;
-  const nlohmann::json index = nlohmann::json::parse(read_text(file), nullptr, false);
-  return index.is_object() && index.value("_class_name", "").starts_with("FluxKontext");
+  const nlohmann::json index = read_json(file);
+  const auto found = index.is_object() ? index.find("_class_name") : index.end();
+  if (found == index.end() || found->is_null()) return false;
+  if (!found->is_string()) {
+    fail("{}: _class_name is {}, expected a text", file.string(), excerpt(*found));
+  }
+  return found->get_ref<const std::string&>().starts_with("FluxKontext");
 }
 
 void expect_width(

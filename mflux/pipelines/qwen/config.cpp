@@ -6,11 +6,13 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/json.h"
 
 namespace mflux::pipelines::qwen {
 namespace {
@@ -55,8 +57,8 @@ constexpr std::array kLatentStd = {
 
 json parse(std::string_view text, std::string_view file) {
   if (text.empty()) return json::object();
-  const json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) fail("{}: is not a JSON object", file);
+  json value = parse_json(text, file);
+  if (!value.is_object()) fail("{} is not a JSON object", file);
   return value;
 }
 
@@ -79,7 +81,7 @@ const json* find(const json& object, std::string_view key) {
 }
 
 [[noreturn]] void refuse(std::string_view key, const json& value, std::string_view expected) {
-  fail("{} is {}, expected {}", key, value.dump().substr(0, 60), expected);
+  fail("{} is {}, expected {}", key, excerpt(value), expected);
 }
 
 // A positive whole number, or what is there without one.
@@ -106,17 +108,28 @@ bool flag(const json& object, std::string_view key) {
   return value != nullptr && value->get<bool>();
 }
 
+float real_float(const json& object, std::string_view key, float without) {
+  const json* value = find(object, key);
+  if (value == nullptr) return without;
+  if (const auto number = float_number(*value)) return *number;
+  refuse(key, *value, "a number");
+}
+
 // All of a list; none if there is none.
 template <typename Number>
 std::vector<Number> numbers(const json& object, std::string_view key) {
+  constexpr float kMostInt = 1e9F;
   std::vector<Number> values;
   const json* list = find(object, key);
   if (list == nullptr) return values;
-  const bool valid = list->is_array() && std::ranges::all_of(*list, [](const json& value) {
-                       return value.is_number();
-                     });
-  if (!valid) refuse(key, *list, "a list of numbers");
-  for (const json& value : *list) values.push_back(value.get<Number>());
+  if (!list->is_array()) refuse(key, *list, "a list of numbers");
+  for (const json& value : *list) {
+    const auto number = float_number(value);
+    if (!number || (std::is_integral_v<Number> && std::abs(*number) > kMostInt)) {
+      refuse(key, *list, "a list of numbers");
+    }
+    values.push_back(value.get<Number>());
+  }
   return values;
 }
 
@@ -189,7 +202,7 @@ std::array<int, 3> axes(
 // What the file leaves out has the scheduler's own default, not the published model's.
 void read_scheduler(const json& config, Defaults& result) {
   const auto value = [&](std::string_view key, float without) {
-    return static_cast<float>(real(config, key, without));
+    return real_float(config, key, without);
   };
   result.base_tokens = value("base_image_seq_len", 256);
   result.base_shift = value("base_shift", 0.5F);
@@ -242,7 +255,7 @@ TextConfig text_config(const Checkpoint& model, const nn::Weights& weights) {
   without[0] += half - without[0] - without[1] - without[2];
   result.rope_sections = axes(weights, "mrope_section", sections, without, half);
   result.rope_base = real(rope, "rope_theta", real(text, "rope_theta", result.rope_base));
-  result.eps = static_cast<float>(real(text, "rms_norm_eps", result.eps));
+  result.eps = real_float(text, "rms_norm_eps", result.eps);
   return result;
 }
 
