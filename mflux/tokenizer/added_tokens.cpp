@@ -2,6 +2,8 @@
 #include "mflux/tokenizer/added_tokens.h"
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <utility>
 
 #include "mflux/base/error.h"
@@ -9,6 +11,8 @@
 
 namespace mflux::tokenizer {
 namespace {
+
+constexpr size_t kLongest = 256;  // bytes of a token's text
 
 size_t skip_spaces(std::string_view text, size_t at) {
   while (at < text.size()) {
@@ -46,19 +50,48 @@ AddedTokens::AddedTokens(
     std::string text = token.normalized ? normalizer(token.content) : token.content;
     // Nothing to be found by; the token has an id all the same.
     if (text.empty()) continue;
-    auto& patterns = (token.normalized ? normalized_ : raw_)[static_cast<unsigned char>(text[0])];
-    const auto same = std::ranges::find(patterns, text, &Pattern::text);
-    if (same != patterns.end()) {
-      fail("{}: the added tokens {} and {} both stand for the text '{}'", file, same->id, id, text);
+    if (text.size() > kLongest) {
+      fail(
+          "{}: the added token {} has {} bytes, expected at most {}",
+          file,
+          id,
+          text.size(),
+          kLongest);
     }
-    patterns.push_back({std::move(text), id});
+    (token.normalized ? normalized_ : raw_).push_back({std::move(text), id});
   }
-  for (Patterns* patterns : {&raw_, &normalized_}) {
-    for (std::vector<Pattern>& same_start : *patterns) {
-      std::ranges::stable_sort(
-          same_start, std::greater<>(), [](const Pattern& p) { return p.text.size(); });
-    }
+  for (Patterns* patterns : {&raw_, &normalized_}) sort(*patterns, file);
+}
+
+void AddedTokens::sort(Patterns& patterns, std::string_view file) {
+  std::ranges::stable_sort(patterns, {}, &Pattern::text);
+  const auto same = std::ranges::adjacent_find(patterns, {}, &Pattern::text);
+  if (same == patterns.end()) return;
+  fail(
+      "{}: the added tokens {} and {} both stand for the text '{}'",
+      file,
+      same->id,
+      std::next(same)->id,
+      same->text);
+}
+
+// What `text` begins with. Byte by byte, so that the work does not grow with the number of tokens.
+const AddedTokens::Pattern* AddedTokens::longest_match(
+    std::string_view text, const Patterns& patterns) {
+  const Pattern* longest = nullptr;
+  std::span<const Pattern> left(patterns);  // those whose first `depth` bytes are the text's
+  for (size_t depth = 0; depth < text.size() && !left.empty(); ++depth) {
+    const auto next = [&](const Pattern& pattern) {
+      return pattern.text.size() > depth ? int{static_cast<unsigned char>(pattern.text[depth])}
+                                         : -1;
+    };
+    const int byte = static_cast<unsigned char>(text[depth]);
+    const auto found = std::ranges::equal_range(left, byte, {}, next);
+    left = std::span<const Pattern>(found.begin(), found.end());
+    // A pattern that ends here comes before all that go on.
+    if (!left.empty() && left.front().text.size() == depth + 1) longest = &left.front();
   }
+  return longest;
 }
 
 std::vector<AddedTokens::Part> AddedTokens::parts(
@@ -67,10 +100,8 @@ std::vector<AddedTokens::Part> AddedTokens::parts(
   size_t done = 0;  // what lies before it is in a part
   size_t at = 0;
   while (at < text.size()) {
-    const auto& candidates = patterns[static_cast<unsigned char>(text[at])];
-    const auto match = std::ranges::find_if(
-        candidates, [&](const Pattern& p) { return text.substr(at).starts_with(p.text); });
-    if (match == candidates.end()) {
+    const Pattern* match = longest_match(text.substr(at), patterns);
+    if (match == nullptr) {
       ++at;
       continue;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -22,7 +23,7 @@ struct AddedToken {
   bool right_strip = false;  // and those after it
   bool plain = false;        // its file gives a text only, no flags
 
-  bool operator==(const AddedToken&) const = default;
+  auto operator<=>(const AddedToken&) const = default;
 };
 
 using Normalizer = std::function<std::string(std::string_view)>;
@@ -30,7 +31,7 @@ using Normalizer = std::function<std::string(std::string_view)>;
 class AddedTokens {
  public:
   // `split_special`: special tokens are text like any other. Throws Error, naming `file`, if two
-  // tokens look alike once they are normalized.
+  // tokens look alike once they are normalized, or if one is of a length that no token has.
   AddedTokens(
       std::map<int32_t, AddedToken> tokens,
       bool split_special,
@@ -52,11 +53,13 @@ class AddedTokens {
     std::string text = {};
     int32_t id = 0;
   };
-  using Patterns = std::array<std::vector<Pattern>, 256>;  // by first byte, the longest first
+  using Patterns = std::vector<Pattern>;  // sorted by text
   struct Part {
     std::optional<int32_t> id = {};  // none: text
     std::string_view text = {};
   };
+  static void sort(Patterns& patterns, std::string_view file);
+  static const Pattern* longest_match(std::string_view text, const Patterns& patterns);
   std::vector<Part> parts(std::string_view text, const Patterns& patterns) const;
 
   std::map<int32_t, AddedToken> tokens_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/tokenizer/byte_pairs.h"
 
+#include <algorithm>
 #include <queue>
 #include <tuple>
 
@@ -81,14 +82,23 @@ BytePairs::BytePairs(
     // One after the other, for the message to name the first unknown one.
     const int32_t left_id = known(left);
     const int32_t right_id = known(right);
-    // Of a pair that is listed twice the last rank counts.
-    joins_[key_of(left_id, right_id)] = {static_cast<int32_t>(rank), known(left + right)};
+    joins_.emplace_back(
+        key_of(left_id, right_id), Join{static_cast<int32_t>(rank), known(left + right)});
   }
+  // Not hashed: who chooses the ids could choose them to collide. Of a pair that is listed twice
+  // the last rank counts.
+  const auto pair_of = [](const auto& join) { return join.first; };
+  std::ranges::reverse(joins_);
+  std::ranges::stable_sort(joins_, {}, pair_of);
+  const auto [end, last] = std::ranges::unique(joins_, {}, pair_of);
+  joins_.erase(end, last);
 }
 
 const BytePairs::Join* BytePairs::find(int32_t left, int32_t right) const {
-  const auto found = joins_.find(key_of(left, right));
-  return found == joins_.end() ? nullptr : &found->second;
+  const uint64_t key = key_of(left, right);
+  const auto found =
+      std::ranges::lower_bound(joins_, key, {}, [](const auto& join) { return join.first; });
+  return found == joins_.end() || found->first != key ? nullptr : &found->second;
 }
 
 void BytePairs::encode(std::string_view word, std::vector<int32_t>& ids) const {

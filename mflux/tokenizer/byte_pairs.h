@@ -44,8 +44,8 @@ class BytePairs {
 
   using ByteIds = std::array<std::optional<int32_t>, 256>;
   ByteIds bytes_ = {};
-  ByteIds last_bytes_ = {};  // of the byte that ends a word
-  std::unordered_map<uint64_t, Join> joins_;
+  ByteIds last_bytes_ = {};                       // of the byte that ends a word
+  std::vector<std::pair<uint64_t, Join>> joins_;  // sorted by the pair
 };
 
 }  // namespace mflux::tokenizer

@@ -27,6 +27,9 @@ size_t offset_of(uint32_t unit) {
   return size_t{unit >> 10} << ((unit & (1U << 9)) >> 6);
 }
 
+// So that a text does not become much longer. The longest published one has 33 bytes.
+constexpr size_t kLongest = 100;  // bytes of a replacement
+
 }  // namespace
 
 Charsmap::Charsmap(std::string_view bytes, std::string_view file) {
@@ -51,10 +54,14 @@ Charsmap::Charsmap(std::string_view bytes, std::string_view file) {
   for (const uint32_t unit : units_) {
     if ((unit & kIsValue) == 0) continue;
     const uint32_t start = value_of(unit);
-    if (start < replacements_.size() &&
-        (static_cast<unsigned char>(replacements_[start]) & 0xC0) != 0x80)
-      continue;
-    fail("{}: the charsmap has a replacement at {}, which is not a character", file, start);
+    if (start >= replacements_.size() ||
+        (static_cast<unsigned char>(replacements_[start]) & 0xC0) == 0x80) {
+      fail("{}: the charsmap has a replacement at {}, which is not a character", file, start);
+    }
+    const std::string_view begins = std::string_view(replacements_).substr(start, kLongest + 1);
+    if (begins.size() > kLongest && begins.find('\0') == begins.npos) {
+      fail("{}: the charsmap's replacement at {} has more than {} bytes", file, start, kLongest);
+    }
   }
 }
 

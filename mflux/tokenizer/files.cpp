@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/tokenizer/files.h"
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/json.h"
 #include "mflux/tokenizer/json_files.h"
 #include "mflux/tokenizer/sentencepiece.h"
 #include "mflux/tokenizer/settings.h"
@@ -34,13 +36,31 @@ Kind kind_of_vocabulary(const Vocabulary& vocabulary) {
                                                                                 : Kind::qwen2;
 }
 
-Vocabulary parse_vocabulary(const json& tokens, std::string_view file) {
+// Two tokens of one id are an error.
+void check_ids(const Vocabulary& vocabulary, std::string_view file) {
+  std::vector<std::pair<int32_t, std::string_view>> by_id;
+  by_id.reserve(vocabulary.size());
+  for (const auto& [token, id] : vocabulary) by_id.emplace_back(id, token);
+  std::ranges::sort(by_id);
+  const auto same =
+      std::ranges::adjacent_find(by_id, {}, [](const auto& entry) { return entry.first; });
+  if (same == by_id.end()) return;
+  fail(
+      "{}: the tokens '{}' and '{}' have the id {}",
+      file,
+      same->second,
+      std::next(same)->second,
+      same->first);
+}
+
+// Leaves `tokens` empty: it takes more memory than what becomes of it.
+Vocabulary parse_vocabulary(json tokens, std::string_view file) {
   if (!tokens.is_object()) fail("{}: the vocabulary is not a JSON object", file);
   Vocabulary vocabulary;
   vocabulary.reserve(tokens.size());
-  std::unordered_map<int32_t, std::string_view> by_id;
-  by_id.reserve(tokens.size());
-  for (const auto& [token, id] : tokens.items()) {
+  for (auto it = tokens.begin(); it != tokens.end(); it = tokens.erase(it)) {
+    const std::string& token = it.key();
+    const json& id = it.value();
     if (!id.is_number_unsigned() || id.get<uint64_t>() > uint64_t{kLargestId})
       fail(
           "{}: the token '{}' has the id {}, expected 0 to {}",
@@ -48,13 +68,10 @@ Vocabulary parse_vocabulary(const json& tokens, std::string_view file) {
           token,
           excerpt(id),
           kLargestId);
-    const auto number = id.get<int32_t>();
-    const auto place = vocabulary.emplace(token, number).first;
-    const auto [same, fresh] = by_id.emplace(number, place->first);
-    if (!fresh)
-      fail("{}: the tokens '{}' and '{}' have the id {}", file, same->second, token, number);
+    vocabulary.emplace(token, id.get<int32_t>());
   }
   if (vocabulary.empty()) fail("{}: the vocabulary is empty", file);
+  check_ids(vocabulary, file);
   return vocabulary;
 }
 
@@ -128,15 +145,18 @@ std::string decode_base64(std::string_view text, std::string_view file) {
 
 // The first charsmap of the normalizer, which may be a sequence of several.
 std::string parse_charsmap(const json& saved, std::string_view file) {
-  json normalizers = saved.value("normalizer", json());
-  if (!normalizers.is_object()) return {};
-  normalizers =
-      normalizers.contains("normalizers") ? normalizers["normalizers"] : json{normalizers};
-  if (!normalizers.is_array()) fail("{}: the normalizers are not a list", file);
-  for (const json& normalizer : normalizers) {
-    if (!normalizer.is_object() || normalizer.value("type", json()) != "Precompiled") continue;
-    const json map = normalizer.value("precompiled_charsmap", json());
-    if (map.is_string()) return decode_base64(map.get_ref<const std::string&>(), file);
+  const json& normalizer = member(saved, "normalizer");
+  if (!normalizer.is_object()) return {};
+  const auto charsmap_of = [&](const json& one) -> std::string {
+    const json& map = member(one, "precompiled_charsmap");
+    if (member(one, "type") != "Precompiled" || !map.is_string()) return {};
+    return decode_base64(map.get_ref<const std::string&>(), file);
+  };
+  if (!normalizer.contains("normalizers")) return charsmap_of(normalizer);
+  const json& several = normalizer["normalizers"];
+  if (!several.is_array()) fail("{}: the normalizers are not a list", file);
+  for (const json& one : several) {
+    if (std::string charsmap = charsmap_of(one); !charsmap.empty()) return charsmap;
   }
   return {};
 }
@@ -146,12 +166,13 @@ void number_pieces(TokenizerFiles& files) {
     files.vocabulary.emplace(files.pieces[id].text, static_cast<int32_t>(id));
 }
 
-void read_saved(const json& saved, std::optional<Kind> kind, TokenizerFiles& files) {
+// Takes the model out of `saved`.
+void read_saved(json& saved, std::optional<Kind> kind, TokenizerFiles& files) {
   const std::string& file = files.source;
-  const auto model = saved.find("model");
-  if (model == saved.end() || !model->is_object()) fail("{}: no object 'model'", file);
-  const json type = model->value("type", json());
-  const json vocabulary = model->value("vocab", json());
+  json model = std::exchange(saved["model"], {});
+  if (!model.is_object()) fail("{}: no object 'model'", file);
+  const json& type = member(model, "type");
+  json vocabulary = std::exchange(model["vocab"], {});
   const bool unigram = type == "Unigram" || (type.is_null() && vocabulary.is_array());
   if (!unigram && type != "BPE" && !type.is_null())
     fail("{}: the model is {}, expected \"BPE\" or \"Unigram\"", file, excerpt(type));
@@ -168,9 +189,9 @@ void read_saved(const json& saved, std::optional<Kind> kind, TokenizerFiles& fil
     number_pieces(files);
     return;
   }
-  files.vocabulary = parse_vocabulary(vocabulary, file);
+  files.vocabulary = parse_vocabulary(std::move(vocabulary), file);
   files.kind = kind.value_or(kind_of_vocabulary(files.vocabulary));
-  const json merges = model->value("merges", json());
+  const json& merges = member(model, "merges");
   if (!merges.is_array()) fail("{}: a vocabulary without merges", file);
   files.merges = parse_merges_json(merges, file);
 }
@@ -197,8 +218,8 @@ std::vector<AddedToken> read_sentencepiece(
 
 TokenizerFiles read_files(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) fail("{}: no such folder", folder.string());
-  const json config = read_object(folder / "tokenizer_config.json");
-  const json class_name = config.value("tokenizer_class", json());
+  json config = read_object(folder / "tokenizer_config.json");
+  const json& class_name = member(config, "tokenizer_class");
   const std::optional<Kind> kind = kind_of_class(
       class_name.is_string() ? class_name.get<std::string>() : "",
       (folder / "tokenizer_config.json").string());
@@ -229,7 +250,7 @@ TokenizerFiles read_files(const std::filesystem::path& folder) {
         : *kind == Kind::t5 ? "or spiece.model"
                             : "or vocab.json and merges.txt");
   }
-  read_settings(folder, config, saved, controls, files);
+  read_settings(folder, std::move(config), saved, controls, files);
   return files;
 }
 

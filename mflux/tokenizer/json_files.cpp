@@ -4,23 +4,22 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
-#include "mflux/base/file.h"
+#include "mflux/base/json.h"
 
 namespace mflux::tokenizer {
 
 nlohmann::json read_object(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return nlohmann::json::object();
-  nlohmann::json object = nlohmann::json::parse(read_text(file), nullptr, false);
-  if (object.is_discarded()) fail("{} is not valid JSON", file.string());
+  nlohmann::json object = read_json(file, kLongJson);
   if (!object.is_object()) fail("{} is not a JSON object", file.string());
   return object;
 }
 
-std::string excerpt(const nlohmann::json& value) {
-  constexpr size_t kLongest = 60;
-  std::string text = value.dump(-1, ' ', true);  // ASCII only: it can be cut anywhere
-  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
-  return text;
+const nlohmann::json& member(const nlohmann::json& object, std::string_view key) {
+  static const nlohmann::json kNull;
+  if (!object.is_object()) return kNull;
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
 }
 
 }  // namespace mflux::tokenizer

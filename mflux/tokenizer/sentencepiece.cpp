@@ -137,9 +137,15 @@ SentencePieces parse_sentencepiece(std::string_view bytes, std::string_view file
   SentencePieces out;
   Message message(bytes, file);
   Field field;
+  // A piece takes a score, tags and lengths; whoever leaves them out may do so a thousand times.
+  constexpr size_t kPieceBytes = 12;
+  const size_t most = 1000 + bytes.size() / kPieceBytes;
   while (message.next(field)) {
     if (field.number == kModelPieces) {
       expect(field, kBytes, file);
+      if (out.pieces.size() == most) {
+        fail("{}: more than {} pieces in {} bytes", file, most, bytes.size());
+      }
       parse_piece(field.bytes, file, out);
     } else if (field.number == kModelTrainer) {
       expect(field, kBytes, file);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mflux/base/error.h"
+#include "mflux/base/json.h"
 #include "mflux/tokenizer/json_files.h"
 
 namespace mflux::tokenizer {
@@ -56,7 +58,7 @@ AddedToken plain_token(std::string content) {
 // A text, or an object with flags.
 AddedToken parse_token(const json& value, std::string_view file) {
   if (value.is_string()) return plain_token(value.get<std::string>());
-  const json content = value.is_object() ? value.value("content", json()) : json();
+  const json& content = member(value, "content");
   if (!content.is_string()) fail("{}: {} is not a token", file, excerpt(value));
   const bool special = flag(value, "special", false);
   return {
@@ -98,10 +100,10 @@ void declare(TokenizerFiles& files, int32_t id, AddedToken token, std::string_vi
 // The keys of tokenizer_config.json, with those of the other files where they count.
 class Reader {
  public:
-  Reader(const std::filesystem::path& folder, const json& config, TokenizerFiles& files)
+  Reader(const std::filesystem::path& folder, json config, TokenizerFiles& files)
       : folder_(folder),
         config_file_((folder / "tokenizer_config.json").string()),
-        values_(config),
+        values_(std::move(config)),
         files_(files) {}
 
   void read_added(const json& saved) {
@@ -120,16 +122,20 @@ class Reader {
     }
     read_special_map();
     read_added_file();
-    const json added = saved.value("added_tokens", json::array());
-    if (!added.is_array()) fail("{}: added_tokens is not a list", files_.source);
+    const json& added = member(saved, "added_tokens");
+    if (!added.is_array() && saved.contains("added_tokens")) {
+      fail("{}: added_tokens is not a list", files_.source);
+    }
     for (const json& value : added) {
       AddedToken token = parse_token(value, files_.source);
-      const int32_t id = parse_id(value.value("id", json()), token.content, files_.source);
+      const int32_t id = parse_id(member(value, "id"), token.content, files_.source);
       declare(files_, id, std::move(token), files_.source);
     }
   }
 
   void read_named() {
+    // Of a text that two ids stand for the last counts.
+    for (const auto& [id, token] : files_.added) declared_.insert_or_assign(token.content, &token);
     for (const std::string_view role : kRoles) {
       const auto value = values_.find(role);
       if (value == values_.end()) {
@@ -200,9 +206,8 @@ class Reader {
   }
 
   void name(std::string_view role, AddedToken token) {
-    for (const auto& [id, added] : files_.added) {
-      if (added.content == token.content) token = added;
-    }
+    const auto declared = declared_.find(token.content);
+    if (declared != declared_.end()) token = *declared->second;
     files_.named.emplace_back(role, std::move(token));
   }
 
@@ -222,8 +227,9 @@ class Reader {
       json& place = values_[key];
       if (key == "extra_special_tokens" && value.is_array()) {
         if (!place.is_array()) place = json::array();
+        std::set<json> there(place.begin(), place.end());
         for (const json& token : value) {
-          if (std::ranges::count(place, token) == 0) place.push_back(token);
+          if (there.insert(token).second) place.push_back(token);
         }
         continue;
       }
@@ -281,6 +287,7 @@ class Reader {
   std::string config_file_;
   json values_;
   TokenizerFiles& files_;
+  std::map<std::string_view, const AddedToken*> declared_ = {};  // by its text
 };
 
 // Numbers tokens as the Rust library does: one call of add() is one batch.
@@ -319,8 +326,10 @@ class Numbering {
 }  // namespace
 
 int64_t sentinel_count(const json& config, std::string_view file) {
-  constexpr uint64_t kMany = 100'000;
-  const json count = config.value("extra_ids", json(100U));
+  constexpr int64_t kUsual = 100;
+  constexpr uint64_t kMany = 1'000;
+  if (!config.contains("extra_ids")) return kUsual;
+  const json& count = config["extra_ids"];
   if (!count.is_number_unsigned() || count.get<uint64_t>() > kMany)
     fail("{}: extra_ids is {}, expected 0 to {}", file, excerpt(count), kMany);
   return count.get<int64_t>();
@@ -328,11 +337,11 @@ int64_t sentinel_count(const json& config, std::string_view file) {
 
 void read_settings(
     const std::filesystem::path& folder,
-    const json& config,
+    json config,
     const json& saved,
     const std::vector<AddedToken>& controls,
     TokenizerFiles& files) {
-  Reader reader(folder, config, files);
+  Reader reader(folder, std::move(config), files);
   reader.read_added(saved);
   reader.read_named();
   reader.read_extra(controls);
@@ -363,10 +372,10 @@ std::map<int32_t, AddedToken> number_added_tokens(const TokenizerFiles& files) {
   std::vector<AddedToken> special;
   for (const auto& [role, token] : files.named) special.push_back(token);
   special.insert(special.end(), files.extra.begin(), files.extra.end());
+  std::set<AddedToken> there(batch.begin(), batch.end());
   for (const AddedToken& token : special) {
     // Twice with other flags is twice: the flags that come last count.
-    if (!declared.contains(token.content) && std::ranges::find(batch, token) == batch.end())
-      batch.push_back(token);
+    if (!declared.contains(token.content) && there.insert(token).second) batch.push_back(token);
   }
   std::set<std::string> roles;
   for (const auto& [role, token] : files.named) roles.insert(token.content);

@@ -22,7 +22,7 @@ int64_t sentinel_count(const nlohmann::json& config, std::string_view file);
 // special.
 void read_settings(
     const std::filesystem::path& folder,
-    const nlohmann::json& config,
+    nlohmann::json config,
     const nlohmann::json& saved,
     const std::vector<AddedToken>& controls,
     TokenizerFiles& files);

@@ -18,6 +18,8 @@ constexpr char32_t kCapitalIWithDot = 0x130;
 constexpr char32_t kCombiningDotAbove = 0x307;
 // Below it nothing composes or is reordered, unless what stands above it follows.
 constexpr char32_t kFirstCombining = 0x300;
+// utf8proc sorts marks in a row in quadratic time; no language has more than a few.
+constexpr size_t kMostMarks = 1000;
 
 bool contains(std::span<const Range> ranges, char32_t character) {
   const auto after = std::ranges::upper_bound(ranges, character, {}, &Range::first);
@@ -119,12 +121,17 @@ std::string nfc(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   size_t done = 0;
+  size_t marks = 0;   // in a row
   bool plain = true;  // text[done..at) has nothing that composes
   for (size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
     // A character without combining class that composes with nothing leaves the text before it and
     // the text after it alone.
     if (c.value >= kFirstCombining) plain = false;
+    marks = c.value >= kFirstCombining && property(c.value).combining_class != 0 ? marks + 1 : 0;
+    if (marks > kMostMarks) {
+      fail(ErrorKind::usage, "more than {} combining marks in a row in a text", kMostMarks);
+    }
     if (c.value >= kFirstCombining && contains(kMarksAfterUnicode9, c.value)) {
       append_nfc(out, text.substr(done, at - done));
       out.append(text, at, c.bytes);

@@ -15,6 +15,8 @@ namespace {
 // An unknown character scores this much below the worst piece.
 constexpr double kUnknownPenalty = 10.0;
 
+constexpr size_t kLongest = 256;  // bytes of a piece, which bounds the work per byte of a word
+
 unsigned char byte_at(std::string_view text, size_t at) {
   return static_cast<unsigned char>(text[at]);
 }
@@ -37,6 +39,9 @@ Unigram::Unigram(std::vector<Piece> pieces, int32_t unknown, std::string_view fi
   for (size_t id = 0; id < pieces.size(); ++id) {
     Piece& piece = pieces[id];
     if (piece.text.empty()) fail("{}: piece {} is empty", file, id);
+    if (piece.text.size() > kLongest) {
+      fail("{}: piece {} has {} bytes, expected at most {}", file, id, piece.text.size(), kLongest);
+    }
     if (!std::isfinite(piece.score))
       fail("{}: piece {} '{}' has the score {}", file, id, piece.text, piece.score);
     worst = std::min(worst, piece.score);

@@ -85,7 +85,11 @@ TEST_CASE("settings of a wrong value are refused") {
   }
   SUBCASE("number of sentinels") {
     set(folder, "extra_ids", -1);
-    CHECK(contains(folder.error(), "extra_ids is -1, expected 0 to 100000"));
+    CHECK(contains(folder.error(), "extra_ids is -1, expected 0 to 1000"));
+  }
+  SUBCASE("as many sentinels as no vocabulary has") {
+    set(folder, "extra_ids", 100'000);
+    CHECK(contains(folder.error(), "extra_ids is 100000, expected 0 to 1000"));
   }
 }
 
