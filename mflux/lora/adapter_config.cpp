@@ -4,19 +4,25 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
 #include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "mflux/base/json.h"
+#include "mflux/lora/adapter_fields.h"
+
 namespace mflux::lora {
 
 namespace {
 
-using Json = nlohmann::ordered_json;  // of patterns the first counts
+using Json = nlohmann::json;
 
-constexpr size_t kMaxConfigBytes = 1'000'000;
 constexpr uint64_t kMaxRank = 1'000'000;
+constexpr size_t kMostComponents = 100;
+// Of all patterns that are no plain text: they are asked about each layer.
+constexpr size_t kMostSteps = 3000;
 
 // PEFT's initializations that subtract the first LoRA from the model, so that the file alone is not
 // the change.
@@ -50,6 +56,16 @@ constexpr std::array kPlainKeys = {
     PlainKey{"transformer.r", "transformer.r"},
 };
 
+// "alpha" of "transformer.alpha".
+std::string_view field_of(std::string_view key) {
+  const size_t dot = key.rfind('.');
+  return dot == key.npos ? key : key.substr(dot + 1);
+}
+
+bool is_field(std::string_view key) {
+  return std::ranges::find(kFields, field_of(key)) != kFields.end();
+}
+
 template <typename Value>
 const Value* first_match(
     const std::vector<std::pair<Pattern, Value>>& rules, std::string_view module) {
@@ -63,9 +79,8 @@ const Value* first_match(
 // Keeps the first thing that is wrong.
 class ConfigReader {
  public:
-  void read(const Json& object) {
-    if (!object.is_object()) return fail("is not an object");
-    for (const auto& [key, value] : object.items()) read_entry(key, value);
+  void read(const std::map<std::string, AdapterField>& fields) {
+    for (const auto& [key, field] : fields) read_entry(key, field);
   }
 
   ParsedConfig take() && { return {std::move(config_), std::move(error_)}; }
@@ -75,12 +90,22 @@ class ConfigReader {
     if (error_.empty()) error_ = what;
   }
 
-  void read_entry(const std::string& key, const Json& value) {
+  // The place of the rules that a key is about; null if there are too many.
+  AdapterConfig::Rules* rules_of(const std::string& key) {
     const size_t dot = key.rfind('.');
-    const std::string component = dot == std::string::npos ? "" : key.substr(0, dot);
-    const std::string field = dot == std::string::npos ? key : key.substr(dot + 1);
-    if (value.is_null() || std::ranges::find(kFields, field) == kFields.end()) return;
-    AdapterConfig::Rules& rules = config_.rules_[component];
+    AdapterConfig::Rules& rules = config_.rules_[dot == key.npos ? "" : key.substr(0, dot)];
+    if (config_.rules_.size() <= kMostComponents) return &rules;
+    fail(fmt::format("is about more than {} components", kMostComponents));
+    return nullptr;
+  }
+
+  void read_entry(const std::string& key, const AdapterField& stated) {
+    const Json& value = *stated.value;
+    const std::string_view field = field_of(key);
+    if (value.is_null()) return;
+    AdapterConfig::Rules* place = rules_of(key);
+    if (place == nullptr) return;
+    AdapterConfig::Rules& rules = *place;
     if (field == "lora_alpha") rules.alpha = number(key, value);
     if (field == "r") rules.rank = rank(key, value);
     if (field == "use_rslora") rules.rank_stabilized = boolean(key, value);
@@ -94,16 +119,18 @@ class ConfigReader {
         fail(fmt::format("'{}' is not between 1 and {}", key, kMaxTerms));
       }
     }
-    if (field == "lora_parameters" && value.is_object() && value.contains("scale")) {
-      rules.scale = number(key, value["scale"]);
+    if (field == "lora_parameters") {
+      for (const auto& [name, member] : stated.members) {
+        if (name == "scale") rules.scale = number(key, *member);
+      }
     }
     if (field == "init_lora_weights" && value.is_string()) rules.initialization = value;
     if (field == "alpha_pattern") {
-      read_patterns(key, value, rules.alphas, [&](const Json& v) { return number(key, v); });
-      for (const auto& [text, alpha] : value.items()) rules.alpha_texts.push_back(text);
+      read_patterns(key, stated, rules.alphas, [&](const Json& v) { return number(key, v); });
+      for (const auto& [text, alpha] : stated.members) rules.alpha_texts.push_back(text);
     }
     if (field == "rank_pattern") {
-      read_patterns(key, value, rules.ranks, [&](const Json& v) { return rank(key, v); });
+      read_patterns(key, stated, rules.ranks, [&](const Json& v) { return rank(key, v); });
     }
   }
 
@@ -130,20 +157,25 @@ class ConfigReader {
   template <typename Value, typename Read>
   void read_patterns(
       const std::string& key,
-      const Json& object,
+      const AdapterField& object,
       std::vector<std::pair<Pattern, Value>>& out,
       Read read_value) {
-    if (!object.is_object()) return fail(fmt::format("'{}' is not an object", key));
-    for (const auto& [text, value] : object.items()) {
+    if (!object.value->is_object()) return fail(fmt::format("'{}' is not an object", key));
+    for (const auto& [text, value] : object.members) {
       std::optional<Pattern> pattern = Pattern::parse(text);
       if (!pattern)
         return fail(fmt::format("'{}' has the pattern '{}', which is not read", key, text));
-      out.emplace_back(std::move(*pattern), read_value(value));
+      steps_ += pattern->steps();
+      if (steps_ > kMostSteps) {
+        return fail(fmt::format("has patterns of more than {} steps at '{}'", kMostSteps, text));
+      }
+      out.emplace_back(std::move(*pattern), read_value(*value));
     }
   }
 
   AdapterConfig config_;
   std::string error_;
+  size_t steps_ = 0;
 };
 
 namespace {
@@ -221,13 +253,11 @@ std::string_view AdapterConfig::changed_base() const {
 }
 
 ParsedConfig parse_adapter_config(std::string_view text) {
-  if (text.size() > kMaxConfigBytes) {
-    return {{}, fmt::format("has {} bytes, expected at most {}", text.size(), kMaxConfigBytes)};
-  }
-  const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded()) return {{}, "is not valid JSON"};
+  std::string error;
+  const auto fields = read_adapter_fields(text, is_field, error);
+  if (!error.empty()) return {{}, error};
   ConfigReader reader;
-  reader.read(json);
+  reader.read(fields);
   return std::move(reader).take();
 }
 
@@ -239,14 +269,16 @@ ParsedConfig metadata_config(const safetensors::Metadata& metadata) {
   if (const auto found = metadata.find("lora_adapter_metadata"); found != metadata.end()) {
     return parse_adapter_config(found->second);
   }
-  Json object = Json::object();
+  std::map<std::string, AdapterField> fields;
   for (const PlainKey& plain : kPlainKeys) {
     const auto found = metadata.find(std::string(plain.key));
     if (found == metadata.end()) continue;
-    object[std::string(plain.field)] = Json::parse(found->second, nullptr, false);
+    // What is no JSON is no number either.
+    auto value = std::make_shared<const Json>(find_json(found->second).value_or(found->second));
+    fields[std::string(plain.field)] = {.value = std::move(value)};
   }
   ConfigReader reader;
-  reader.read(object);
+  reader.read(fields);
   return std::move(reader).take();
 }
 

@@ -14,6 +14,7 @@ using Characters = std::bitset<256>;
 constexpr size_t kMaxSteps = 500;
 constexpr int kMaxDepth = 16;
 constexpr size_t kMaxLiteral = 1000;
+constexpr char kAny = '\0';
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -245,15 +246,15 @@ class Threads {
   }
 
   void add(size_t step, bool at_begin, bool at_end) {
-    std::vector<size_t> todo = {step};
-    while (!todo.empty()) {
-      const size_t now = todo.back();
-      todo.pop_back();
+    todo_.push_back(step);
+    while (!todo_.empty()) {
+      const size_t now = todo_.back();
+      todo_.pop_back();
       if (seen_[now]) continue;
       seen_[now] = true;
       if (now == program_->size()) continue;
       const Step& s = (*program_)[now];
-      const auto to = [&](int offset) { todo.push_back(now + static_cast<size_t>(offset)); };
+      const auto to = [&](int offset) { todo_.push_back(now + static_cast<size_t>(offset)); };
       if (s.kind == Step::Kind::one_of) waiting_.push_back(now);
       if (s.kind == Step::Kind::jump || s.kind == Step::Kind::split) to(s.first);
       if (s.kind == Step::Kind::split) to(s.second);
@@ -269,20 +270,36 @@ class Threads {
   const Program* program_;
   std::vector<bool> seen_;
   std::vector<size_t> waiting_;
+  std::vector<size_t> todo_;
 };
 
 bool starts_here(std::string_view text, size_t at) {
   return at == 0 || text[at - 1] == '.';
 }
 
+// A text without alternatives and repetitions, as most patterns are; none if it is more.
+std::optional<std::string> plain_text(std::string_view text) {
+  std::string plain;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const bool escaped_dot = text.substr(at).starts_with("\\.");
+    if (escaped_dot) ++at;
+    if (!escaped_dot && !is_plain(text[at]) && text[at] != '.') return std::nullopt;
+    plain += text[at] == '.' && !escaped_dot ? kAny : text[at];
+  }
+  if (plain.empty() || plain.size() > kMaxLiteral) return std::nullopt;
+  return plain;
+}
+
 }  // namespace
 
 std::optional<Pattern> Pattern::parse(std::string_view text) {
   Pattern pattern;
-  const bool plain =
-      std::ranges::all_of(text, [](char c) { return is_plain(c) || c == '.'; }) && !text.empty();
-  if (plain && text.size() <= kMaxLiteral) {
-    pattern.literal_ = text;
+  std::string_view inner = text;
+  if (inner.starts_with('^')) inner.remove_prefix(1);
+  if (inner.ends_with('$')) inner.remove_suffix(1);  // it matches to the end anyway
+  if (auto plain = plain_text(inner)) {
+    pattern.literal_ = std::move(*plain);
+    pattern.whole_ = text.starts_with('^');
     return pattern;
   }
   std::optional<Program> program = Compiler(text).compile();
@@ -295,7 +312,8 @@ bool Pattern::matches(std::string_view module) const {
   if (!literal_.empty()) {
     if (module.size() < literal_.size()) return false;
     const size_t begin = module.size() - literal_.size();
-    const auto same = [](char p, char c) { return p == '.' || p == c; };
+    if (whole_ && begin != 0) return false;
+    const auto same = [](char p, char c) { return p == kAny || p == c; };
     return starts_here(module, begin) && std::ranges::equal(literal_, module.substr(begin), same);
   }
   Threads now(program_);

@@ -22,6 +22,9 @@ class Pattern {
   // Does it match `module` whole, or what follows one of its dots: "(.*\.)?(pattern)$".
   bool matches(std::string_view module) const;
 
+  // How much work a character of a module's name can be: 0 of a plain text.
+  size_t steps() const { return program_.size(); }
+
   struct Step {
     enum class Kind : uint8_t { one_of, split, jump, begin, end } kind = Kind::one_of;
     std::bitset<256> characters = {};
@@ -30,7 +33,8 @@ class Pattern {
   };
 
  private:
-  std::string literal_;  // if the pattern is plain text, in which '.' is any character
+  std::string literal_;  // if the pattern is plain text, with kAny for any character
+  bool whole_ = false;   // the literal is the module's whole name
   std::vector<Step> program_;
 };
 
