@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
@@ -22,7 +23,8 @@ std::optional<double> as_number(const std::string& text) {
 
 // A word of --lora: a scale, or nothing if it is a file.
 std::optional<double> as_scale(const std::string& text) {
-  if (std::filesystem::exists(text)) return std::nullopt;
+  std::error_code ignored;  // of a name that no file can have
+  if (std::filesystem::exists(text, ignored)) return std::nullopt;
   if (const std::string why = why_no_scale(text); !why.empty()) {
     fail(ErrorKind::usage, "--lora: {}", why);
   }

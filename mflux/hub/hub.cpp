@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <optional>
-#include <regex>
+#include <string_view>
 #include <vector>
 
 #include <fmt/ranges.h>
@@ -32,10 +32,35 @@ fs::path cache_folder() {
   return "huggingface/hub";
 }
 
+bool is_letter_or_digit(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool is_part_of_repository(std::string_view part) {
+  return !part.empty() && is_letter_or_digit(part.front()) && std::ranges::all_of(part, [](char c) {
+    return is_letter_or_digit(c) || c == '_' || c == '.' || c == '-';
+  });
+}
+
 // "owner/repo" as the hub allows it; a path such as "loras/x.safetensors" is not one.
-bool is_repository(const std::string& name) {
-  static const std::regex kPattern(R"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)");
-  return std::regex_match(name, kPattern) && !name.ends_with(".safetensors");
+bool is_repository(std::string_view name) {
+  const size_t slash = name.find('/');
+  return slash != name.npos && is_part_of_repository(name.substr(0, slash)) &&
+         is_part_of_repository(name.substr(slash + 1)) && !name.ends_with(".safetensors");
+}
+
+// No path that a system opens is longer, and no name on the hub.
+void check_length(std::string_view name, std::string_view what) {
+  constexpr size_t kLongest = 4096;  // bytes
+  constexpr size_t kShown = 60;
+  if (name.size() <= kLongest) return;
+  fail(
+      ErrorKind::usage,
+      "the name of the {} has {} bytes, expected at most {}: {}...",
+      what,
+      name.size(),
+      kLongest,
+      name.substr(0, kShown));
 }
 
 // The snapshot that refs/main names, or the only one.
@@ -174,6 +199,7 @@ void refuse_other_spelling(const std::string& name) {
 }  // namespace
 
 fs::path resolve_model(const std::string& name) {
+  check_length(name, "model");
   std::error_code error;
   if (fs::exists(name, error)) return name;
   if (const models::KnownModel* known = models::find_known_model(name)) {
@@ -184,6 +210,7 @@ fs::path resolve_model(const std::string& name) {
 }
 
 fs::path resolve_lora(const std::string& name) {
+  check_length(name, "LoRA");
   std::error_code error;
   if (fs::is_directory(name, error)) return only_lora_in(name);
   if (fs::exists(name, error)) return name;
