@@ -12,6 +12,7 @@
 #include <toml++/toml.h>
 
 #include "cli/sizes.h"
+#include "cli/toml_text.h"
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 
@@ -260,6 +261,7 @@ JobOptions job_of(const toml::table& root, const std::string& file) {
 
 JobOptions read_job_file(const std::filesystem::path& file) {
   const std::string text = read_text(file);
+  check_toml(text, file.string());
   try {
     return job_of(toml::parse(text, file.string()), file.string());
   } catch (const toml::parse_error& error) {
