@@ -205,6 +205,9 @@ void settle_seeds(const CLI::App& app, const GenerateArguments& a, GenerateOptio
   } else if (a.auto_seeds > 0) {
     std::random_device random;
     options.seeds.clear();
+    if (std::cmp_greater(a.auto_seeds, kMostPictures)) {
+      fail(ErrorKind::usage, "--auto-seeds {}: expected at most {}", a.auto_seeds, kMostPictures);
+    }
     for (int i = 0; i < a.auto_seeds; ++i) options.seeds.push_back(random());
   } else if (a.replay.empty()) {
     options.seeds = {static_cast<uint64_t>(std::time(nullptr))};

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <iostream>
-#include <iterator>
+#include <span>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
@@ -41,14 +41,31 @@ std::string with_line_feeds(std::string_view text) {
   return out;
 }
 
+// Of a file, or of what may have no end.
+std::string read_input(const std::string& file) {
+  constexpr size_t kMost = 1'000'000;  // bytes; of a prompt with all that is stripped from it
+  std::string text(kMost + 1, '\0');
+  if (file == "-") {
+    std::cin.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<size_t>(std::cin.gcount()));
+  } else {
+    const File input = File::open(file);
+    text.resize(static_cast<size_t>(std::min<uint64_t>(input.size(), text.size())));
+    input.read(0, std::as_writable_bytes(std::span(text)));
+  }
+  if (text.size() <= kMost) return text;
+  fail(
+      "{}: has more than {} bytes, expected a prompt",
+      file == "-" ? "standard input" : file,
+      kMost);
+}
+
 }  // namespace
 
 std::string read_prompt(const std::string& file) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  const bool standard_input = file == "-";
-  const std::string name = standard_input ? "standard input" : file;
-  const std::string read =
-      standard_input ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_text(file);
+  const std::string name = file == "-" ? "standard input" : file;
+  const std::string read = read_input(file);
   check_encoding(read, name);
   std::string_view text = read;
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());

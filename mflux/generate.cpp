@@ -247,11 +247,13 @@ class Generator {
 }  // namespace
 
 GeneratePlan plan_generate(const GenerateOptions& options) {
+  check_limits(options);
   const GenerateEvents events;
   return Generator(options, events).plan();
 }
 
 Generated generate(const GenerateOptions& options, const GenerateEvents& events) {
+  check_limits(options);
   return Generator(options, events).run();
 }
 

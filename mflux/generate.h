@@ -19,6 +19,11 @@
 
 namespace mflux {
 
+constexpr int kMostSteps = 10'000;
+constexpr int kLargestSide = 16'384;          // pixels
+constexpr size_t kMostPromptBytes = 100'000;  // a text encoder reads some thousand
+constexpr size_t kMostPictures = 10'000;      // of one call
+
 struct GenerateOptions {
   std::string model = {};                      // folder, file or name; see hub/hub.h
   std::optional<std::string> base_model = {};  // family, where the files cannot tell
@@ -99,8 +104,8 @@ struct Generated {
 // From headers and configurations alone.
 GeneratePlan plan_generate(const GenerateOptions& options);
 
-// Throws Error: a model, LoRA or picture that does not fit, sizes that are no multiples of 16, NaN
-// in weights or latents (naming the step).
+// Throws Error: a model, LoRA or picture that does not fit, sizes that are no multiples of 16,
+// options beyond the limits above, NaN in weights or latents (naming the step).
 Generated generate(const GenerateOptions& options, const GenerateEvents& events = {});
 
 // "NVIDIA GPU", "Metal" or "CPU": what MLX computes on.

@@ -3,16 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <string_view>
 
 #include "mflux/base/error.h"
+#include "mflux/base/number.h"
 #include "mflux/nn/ops.h"
 
 namespace mflux {
 namespace {
 
-constexpr int kDefaultSide = 1024;    // pixels
-constexpr int kLargestSide = 16'384;  // pixels
+constexpr int kDefaultSide = 1024;  // pixels
 
 void check_side(std::string_view name, int pixels) {
   if (pixels > 0 && pixels <= kLargestSide && pixels % kPixelsPerToken == 0) return;
@@ -56,6 +56,16 @@ void settle_size(
   }
   check_side("height", plan.height);
   check_side("width", plan.width);
+}
+
+void check_prompt(std::string_view name, const std::string& prompt) {
+  if (prompt.size() <= kMostPromptBytes) return;
+  fail(
+      ErrorKind::usage,
+      "the {} has {} bytes, expected at most {}",
+      name,
+      prompt.size(),
+      kMostPromptBytes);
 }
 
 void check_options(const GenerateOptions& options) {
@@ -136,6 +146,24 @@ void estimate_memory(const Checkpoint& model, const GenerateOptions& options, Ge
 
 }  // namespace
 
+void check_limits(const GenerateOptions& options) {
+  if (options.seeds.size() > kMostPictures) {
+    fail(
+        ErrorKind::usage,
+        "{} seeds, expected at most {}: a picture is made of each",
+        options.seeds.size(),
+        kMostPictures);
+  }
+  if (options.steps && (*options.steps < 1 || *options.steps > kMostSteps)) {
+    fail(ErrorKind::usage, "{} steps: expected a number from 1 to {}", *options.steps, kMostSteps);
+  }
+  if (options.guidance && !std::isfinite(*options.guidance)) {
+    fail(ErrorKind::usage, "guidance {} is not a number", *options.guidance);
+  }
+  check_prompt("prompt", options.prompt);
+  check_prompt("negative prompt", options.negative_prompt);
+}
+
 InputPictures read_pictures(const GenerateOptions& options) {
   InputPictures pictures;
   if (options.image) pictures.image = read_picture(*options.image);
@@ -180,6 +208,22 @@ nn::Products products(const GenerateOptions& options) {
       "no oneDNN");
 }
 
+namespace {
+
+int metadata_number(const safetensors::TensorFolder& folder, std::string_view key) {
+  constexpr uint64_t kMost = 1000;
+  const std::string_view text = folder.metadata(key);
+  if (const auto number = parse_whole(text, kMost)) return static_cast<int>(*number);
+  fail(
+      "{}: metadata {} is '{}', expected a number up to {}",
+      folder.path.string(),
+      key,
+      text,
+      kMost);
+}
+
+}  // namespace
+
 std::optional<QuantFormat> load_format(const GenerateOptions& options, const Checkpoint& model) {
   if (options.bits || options.mode != QuantMode::affine) {
     return make_quant_format(options.mode, options.bits, {});
@@ -188,8 +232,8 @@ std::optional<QuantFormat> load_format(const GenerateOptions& options, const Che
     const safetensors::TensorFolder& folder = component.folder;
     if (folder.metadata("mflux_cpp_quantized") != "at load") continue;
     const auto mode = parse_quant_mode(folder.metadata("mflux_cpp_mode"));
-    const int level = std::atoi(std::string(folder.metadata("quantization_level")).c_str());
-    const int group = std::atoi(std::string(folder.metadata("mflux_cpp_group_size")).c_str());
+    const int level = metadata_number(folder, "quantization_level");
+    const int group = metadata_number(folder, "mflux_cpp_group_size");
     if (!mode) fail("{}: metadata mflux_cpp_mode is not a mode of MLX", folder.path.string());
     return make_quant_format(*mode, level, group);
   }

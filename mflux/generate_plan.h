@@ -28,6 +28,9 @@ InputPictures read_pictures(const GenerateOptions& options);
 // A model that edits looks at its picture instead of beginning with it.
 GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model);
 
+// Throws a usage Error for what is beyond the limits of generate.h; they need no model.
+void check_limits(const GenerateOptions& options);
+
 // Throws a usage Error for sizes, steps, strengths and schedulers that make no sense.
 GeneratePlan settle(
     const GenerateOptions& options,
