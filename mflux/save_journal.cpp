@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/json.h"
 #include "mflux/base/paths.h"
 
 namespace mflux {
@@ -64,11 +64,12 @@ std::filesystem::path journal_path(const std::filesystem::path& folder) {
 std::optional<SaveJournal> read_journal(const std::filesystem::path& folder) {
   const std::filesystem::path path = journal_path(folder);
   if (!std::filesystem::exists(path)) return std::nullopt;
+  const std::optional<Json> json = find_json(read_text(path), kLongJson);
+  if (!json) return std::nullopt;
   try {
-    const Json json = Json::parse(read_text(path));
     SaveJournal journal{
-        .fingerprint = json.at("fingerprint").get<std::string>(), .job = json.value("job", "")};
-    for (const auto& [file, shard] : json.at("shards").items()) {
+        .fingerprint = json->at("fingerprint").get<std::string>(), .job = json->value("job", "")};
+    for (const auto& [file, shard] : json->at("shards").items()) {
       if (stays_inside(file)) journal.shards[file] = shard_from_json(shard);
     }
     return journal;
