@@ -101,13 +101,13 @@ void Folder::write(const fs::path& file, std::string_view name, std::string_view
     folder /= part;
     if (fs::create_directory(folder, error)) written_.push_back(folder);
   }
-  if (fs::exists(file, error)) {
+  if (fs::exists(file, error) && std::ranges::find(written_, file) == written_.end()) {
     if (!fs::is_regular_file(file, error)) return;
     const fs::path aside = aside_ / fmt::format("{}", moved_.size());
     fs::rename(file, aside);
     moved_.emplace_back(aside, file);
   }
-  if (!fs::is_directory(file.parent_path(), error)) return;
+  if (!fs::is_directory(file.parent_path(), error) || fs::is_directory(file, error)) return;
   const bool tensors = name.ends_with(".safetensors");
   const Whole whole = as_safetensors(bytes, kMostZeros);
   mflux::testing::write_file(file, tensors ? std::string_view(whole.bytes) : bytes);
@@ -126,6 +126,8 @@ void refusable(const std::function<void()>& body) {
     body();
   } catch (const Error& error) {
     require(*error.what() != '\0', "an Error says something");
+    static const bool kShown = std::getenv("FUZZ_ERRORS") != nullptr;
+    if (kShown) std::fprintf(stderr, "%s\n", error.what());
   }
 }
 

@@ -73,7 +73,7 @@ class Laid {
 };
 
 // Runs `body`. An Error is an answer like any other; all else that is thrown ends the process, and
-// so does a message that is empty.
+// so does a message that is empty. With FUZZ_ERRORS in the environment what it says is shown.
 void refusable(const std::function<void()>& body);
 
 // Ends the process, naming what did not hold.
