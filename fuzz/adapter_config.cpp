@@ -4,8 +4,7 @@
 
 #include "fuzz/input.h"
 
-using namespace mflux;
-
+namespace mflux::fuzz {
 namespace {
 
 void look_up(const lora::ParsedConfig& parsed) {
@@ -27,10 +26,12 @@ void look_up(const lora::ParsedConfig& parsed) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string text(fuzz::text_of(data, size));
-  fuzz::refusable([&] { look_up(lora::parse_adapter_config(text)); });
-  fuzz::refusable([&] { look_up(lora::metadata_config({{"lora_adapter_metadata", text}})); });
-  fuzz::refusable(
+  const std::string text(text_of(data, size));
+  refusable([&] { look_up(lora::parse_adapter_config(text)); });
+  refusable([&] { look_up(lora::metadata_config({{"lora_adapter_metadata", text}})); });
+  refusable(
       [&] { look_up(lora::metadata_config({{"lora_alpha", text}, {"transformer.r", text}})); });
   return 0;
 }
+
+}  // namespace mflux::fuzz

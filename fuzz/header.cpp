@@ -3,8 +3,7 @@
 #include "fuzz/input.h"
 #include "mflux/safetensors/folder.h"
 
-using namespace mflux;
-
+namespace mflux::fuzz {
 namespace {
 
 void written_again(const safetensors::Header& header) {
@@ -13,18 +12,20 @@ void written_again(const safetensors::Header& header) {
   uint64_t bytes = text.size();
   for (const safetensors::TensorInfo& tensor : tensors) bytes += tensor.bytes;
   const auto again = safetensors::parse_header(std::string_view(text).substr(8), bytes, "again");
-  fuzz::require(again.metadata == header.metadata, "the same metadata");
-  fuzz::require(again.tensors == tensors, "the same tensors");
+  require(again.metadata == header.metadata, "the same metadata");
+  require(again.tensors == tensors, "the same tensors");
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder folder;
-  const fuzz::Laid laid(folder, {{"x.safetensors", fuzz::text_of(data, size)}});
-  fuzz::refusable([] {
+  static Folder folder;
+  const Laid laid(folder, {{"x.safetensors", text_of(data, size)}});
+  refusable([] {
     const auto read = safetensors::open_file(folder.path() / "x.safetensors");
     written_again(read.files.front().header);
   });
   return 0;
 }
+
+}  // namespace mflux::fuzz

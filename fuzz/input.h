@@ -2,9 +2,9 @@
 // What the targets make of a fuzzer's bytes.
 //
 //   extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-//     static fuzz::Folder folder;
-//     const fuzz::Laid files(folder, fuzz::split(data, size, "model.safetensors"));
-//     fuzz::refusable([] { safetensors::open_folder(folder.path()); });
+//     static Folder folder;
+//     const Laid files(folder, split(text_of(data, size), "model.safetensors"));
+//     refusable([] { safetensors::open_folder(folder.path()); });
 //     return 0;
 //   }
 #pragma once
@@ -20,9 +20,10 @@
 
 #include "tests/testing.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
 namespace mflux::fuzz {
+
+// What a target is.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 struct Entry {
   std::string name;  // relative, of a few plain characters, stays in its folder

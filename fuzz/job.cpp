@@ -4,13 +4,15 @@
 #include "cli/sizes.h"
 #include "fuzz/input.h"
 
-using namespace mflux;
+namespace mflux::fuzz {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder folder;
-  const std::string text(fuzz::text_of(data, size));
-  const fuzz::Laid laid(folder, {{"x.toml", text}});
-  fuzz::refusable([] { cli::read_job_file(folder.path() / "x.toml"); });
-  fuzz::refusable([&] { cli::parse_size(text); });
+  static Folder folder;
+  const std::string text(text_of(data, size));
+  const Laid laid(folder, {{"x.toml", text}});
+  refusable([] { cli::read_job_file(folder.path() / "x.toml"); });
+  refusable([&] { cli::parse_size(text); });
   return 0;
 }
+
+}  // namespace mflux::fuzz

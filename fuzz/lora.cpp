@@ -6,8 +6,7 @@
 #include "mflux/lora_base.h"
 #include "mflux/stream.h"
 
-using namespace mflux;
-
+namespace mflux::fuzz {
 namespace {
 
 class Nowhere : public Sink {
@@ -20,7 +19,7 @@ struct Model {
 
   // Without the part that no LoRA changes and that has the most tensors.
   static Checkpoint opened(const char* family) {
-    const auto path = fuzz::with_models().path() / family;
+    const auto path = with_models().path() / family;
     std::filesystem::remove_all(path / "vae");
     mflux::testing::write_file(path / "model_index.json", R"({"vae": [null, null]})");
     return open_checkpoint(path);
@@ -50,10 +49,12 @@ bool bake(const Model& model, const std::filesystem::path& file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Model flux("flux");
   static const Model qwen("qwen");
-  static fuzz::Folder folder;
-  const fuzz::Laid laid(folder, fuzz::split(fuzz::text_of(data, size), "x.safetensors"));
+  static Folder folder;
+  const Laid laid(folder, split(text_of(data, size), "x.safetensors"));
   const auto file = folder.path() / "x.safetensors";
-  fuzz::refusable([&] { lora::survey(file); });
-  fuzz::refusable([&] { bake(flux, file) || bake(qwen, file); });
+  refusable([&] { lora::survey(file); });
+  refusable([&] { bake(flux, file) || bake(qwen, file); });
   return 0;
 }
+
+}  // namespace mflux::fuzz

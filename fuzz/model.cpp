@@ -8,8 +8,7 @@
 #include "mflux/inspect.h"
 #include "mflux/plan.h"
 
-using namespace mflux;
-
+namespace mflux::fuzz {
 namespace {
 
 void plan(const std::filesystem::path& path, const SaveOptions& options) {
@@ -36,13 +35,15 @@ void read(const std::filesystem::path& path, size_t which) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder& folder = fuzz::with_models();
-  const auto entries = fuzz::split(fuzz::text_of(data, size), "flux/transformer/config.json");
-  const fuzz::Laid laid(folder, entries);
+  static Folder& folder = with_models();
+  const auto entries = split(text_of(data, size), "flux/transformer/config.json");
+  const Laid laid(folder, entries);
   for (const char* family : {"flux", "qwen"}) {
-    const auto in_it = [&](const fuzz::Entry& e) { return e.name.starts_with(family); };
+    const auto in_it = [&](const Entry& e) { return e.name.starts_with(family); };
     if (std::ranges::none_of(entries, in_it)) continue;
-    fuzz::refusable([&] { read(folder.path() / family, size); });
+    refusable([&] { read(folder.path() / family, size); });
   }
   return 0;
 }
+
+}  // namespace mflux::fuzz

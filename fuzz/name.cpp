@@ -13,23 +13,25 @@
 #include "mflux/safetensors/folder.h"
 #include "mflux/safetensors/wrappers.h"
 
-using namespace mflux;
+namespace mflux::fuzz {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder& folder = fuzz::with_models();
+  static Folder& folder = with_models();
   static const auto base = lora_base(open_checkpoint(folder.path() / "flux"), false);
   ::setenv("HF_HUB_CACHE", folder.path().c_str(), 1);
-  const std::string name(fuzz::text_of(data, size));
+  const std::string name(text_of(data, size));
   if (stays_inside(name)) {  // others may be files of this machine
-    fuzz::refusable([&] { hub::resolve_model(name); });
-    fuzz::refusable([&] { hub::resolve_lora(name); });
+    refusable([&] { hub::resolve_model(name); });
+    refusable([&] { hub::resolve_lora(name); });
   }
   safetensors::parse_file_name(name);
   safetensors::without_wrappers(name);
-  fuzz::require(!safetensors::natural_less(name, name), "no name is less than itself");
-  fuzz::refusable([&] { lora::BlockScales(name, base).unused(); });
+  require(!safetensors::natural_less(name, name), "no name is less than itself");
+  refusable([&] { lora::BlockScales(name, base).unused(); });
   lora::Names names(base);
   const lora::Place place = names.resolve(name);
   if (place.target == nullptr) names.missing_block(place).append(names.nearest(place));
   return 0;
 }
+
+}  // namespace mflux::fuzz

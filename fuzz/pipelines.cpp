@@ -8,7 +8,7 @@
 #include "mflux/pipelines/flux/config.h"
 #include "mflux/pipelines/qwen/config.h"
 
-using namespace mflux;
+namespace mflux::fuzz {
 namespace flux = pipelines::flux;
 namespace qwen = pipelines::qwen;
 
@@ -16,7 +16,7 @@ namespace {
 
 template <typename Read>
 void read(const Checkpoint& model, const char* component, const Read& settings) {
-  fuzz::refusable([&] { settings(nn::load_weights(model, component, {})); });
+  refusable([&] { settings(nn::load_weights(model, component, {})); });
 }
 
 void read_settings(const std::filesystem::path& path) {
@@ -32,23 +32,25 @@ void read_settings(const std::filesystem::path& path) {
   read(model, "text_encoder", [&](const auto& weights) { qwen::vision_config(model, weights); });
   read(model, "transformer", qwen::transformer_config);
   read(model, "vae", qwen::vae_config);
-  fuzz::refusable([&] { qwen::pixel_limits(model); });
-  fuzz::refusable([&] { qwen::schedule_defaults(model); });
-  fuzz::refusable([&] { qwen::names_pictures(model); });
+  refusable([&] { qwen::pixel_limits(model); });
+  refusable([&] { qwen::schedule_defaults(model); });
+  refusable([&] { qwen::names_pictures(model); });
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder& folder = fuzz::with_models();
-  const auto entries = fuzz::split(fuzz::text_of(data, size), "flux/transformer/config.json");
-  const fuzz::Laid laid(folder, entries);
+  static Folder& folder = with_models();
+  const auto entries = split(text_of(data, size), "flux/transformer/config.json");
+  const Laid laid(folder, entries);
   for (const char* family : {"flux", "qwen"}) {
-    const auto in_it = [&](const fuzz::Entry& e) { return e.name.starts_with(family); };
+    const auto in_it = [&](const Entry& e) { return e.name.starts_with(family); };
     if (std::ranges::none_of(entries, in_it)) continue;
     const auto path = folder.path() / family;
-    fuzz::refusable([&] { read_settings(path); });
-    fuzz::refusable([&] { plan_generate({.model = path.string(), .prompt = "a cat"}); });
+    refusable([&] { read_settings(path); });
+    refusable([&] { plan_generate({.model = path.string(), .prompt = "a cat"}); });
   }
   return 0;
 }
+
+}  // namespace mflux::fuzz

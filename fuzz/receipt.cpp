@@ -6,18 +6,17 @@
 #include "mflux/report.h"
 #include "mflux/verify.h"
 
-using namespace mflux;
-
+namespace mflux::fuzz {
 namespace {
 
-fuzz::Folder& with_save() {
-  static fuzz::Folder folder;
+Folder& with_save() {
+  static Folder folder;
   [[maybe_unused]] static const bool kSaved = [] {
-    using namespace mflux::testing;
-    const auto& models = fuzz::with_models();
-    const TempDir files;
+    using mflux::testing::f32_tensor;
+    const auto& models = with_models();
+    const mflux::testing::TempDir files;
     const std::string layer = "transformer.transformer_blocks.0.attn.to_q.lora_";
-    write_safetensors(
+    mflux::testing::write_safetensors(
         files / "x.safetensors",
         {f32_tensor(layer + "A.weight", {1, 64}, std::vector(64, 0.5F)),
          f32_tensor(layer + "B.weight", {64, 1}, std::vector(64, 0.5F))});
@@ -34,13 +33,15 @@ fuzz::Folder& with_save() {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder& folder = with_save();
+  static Folder& folder = with_save();
   static const auto out = folder.path() / "out";
-  const std::string_view input = fuzz::text_of(data, size);
-  const fuzz::Laid laid(folder, fuzz::split(input, "out/bake.json"));
-  fuzz::refusable([&] { parse_receipt(input, "bake.json"); });
-  fuzz::refusable([] { verify({.folder = out}); });
-  fuzz::refusable([] { inspect({.path = out.string()}); });
-  fuzz::refusable([] { format_report(gather_report({.folder = out})); });
+  const std::string_view input = text_of(data, size);
+  const Laid laid(folder, split(input, "out/bake.json"));
+  refusable([&] { parse_receipt(input, "bake.json"); });
+  refusable([] { verify({.folder = out}); });
+  refusable([] { inspect({.path = out.string()}); });
+  refusable([] { format_report(gather_report({.folder = out})); });
   return 0;
 }
+
+}  // namespace mflux::fuzz

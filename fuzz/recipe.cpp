@@ -5,18 +5,20 @@
 #include "fuzz/input.h"
 #include "mflux/image/png.h"
 
-using namespace mflux;
+namespace mflux::fuzz {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder folder;
-  const std::string text(fuzz::text_of(data, size));
+  static Folder folder;
+  const std::string text(text_of(data, size));
   std::string file = text;
   if (!text.starts_with("\x89PNG")) {
     const Picture pixel{.height = 1, .width = 1, .rgb = {1, 2, 3}};
     const auto png = encode_png(pixel, {{kRecipeKeyword, text}});
     file.assign(reinterpret_cast<const char*>(png.data()), png.size());
   }
-  const fuzz::Laid laid(folder, {{"x.png", file}});
-  fuzz::refusable([] { cli::read_recipe(folder.path() / "x.png"); });
+  const Laid laid(folder, {{"x.png", file}});
+  refusable([] { cli::read_recipe(folder.path() / "x.png"); });
   return 0;
 }
+
+}  // namespace mflux::fuzz

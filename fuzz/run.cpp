@@ -55,7 +55,9 @@ void on_signal(int signal) {
 
 void watch_signals() {
   static std::array<char, 65536> stack;  // where the other one has overflowed
-  const stack_t alternative = {.ss_sp = stack.data(), .ss_flags = 0, .ss_size = stack.size()};
+  stack_t alternative = {};
+  alternative.ss_sp = stack.data();
+  alternative.ss_size = stack.size();
   ::sigaltstack(&alternative, nullptr);
   struct sigaction action = {};
   action.sa_handler = on_signal;

@@ -4,22 +4,22 @@
 
 #include "fuzz/input.h"
 
-using namespace mflux;
+namespace mflux::fuzz {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static fuzz::Folder folder;
-  const auto entries = fuzz::split(fuzz::text_of(data, size), "tokenizer.json");
-  const fuzz::Laid laid(folder, entries);
+  static Folder folder;
+  const auto entries = split(text_of(data, size), "tokenizer.json");
+  const Laid laid(folder, entries);
   std::string prompt = "A cat's \u00e9t\u00e9, 12345 \U0001F408 <|endoftext|> </s>\n ";
-  for (const fuzz::Entry& entry : entries) {
+  for (const Entry& entry : entries) {
     if (entry.name == "prompt") prompt = entry.bytes;
   }
-  fuzz::refusable([&] {
+  refusable([&] {
     const auto tokenizer = tokenizer::Tokenizer::open(folder.path());
     const auto limit = static_cast<uint32_t>(tokenizer.size());
     const auto encode = [&](const tokenizer::EncodeOptions& options) {
       for (const int32_t id : tokenizer.encode(prompt, options).ids) {
-        fuzz::require(static_cast<uint32_t>(id) < limit, "ids are below size()");
+        require(static_cast<uint32_t>(id) < limit, "ids are below size()");
       }
     };
     encode({.add_special_tokens = false});
@@ -27,3 +27,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   });
   return 0;
 }
+
+}  // namespace mflux::fuzz

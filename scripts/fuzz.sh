@@ -21,7 +21,7 @@ scripts/apt_install.sh clang-16 libclang-rt-16-dev
 sanitize="-fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all"
 # Without a build type: what the libraries assert counts too.
 cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE= -DCMAKE_CXX_COMPILER=clang++-16 -DMFLUX_LIBFUZZER=ON \
-  -DMFLUX_GENERATE=OFF "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitize -D_GLIBCXX_ASSERTIONS" \
+  -DMFLUX_UNITY=ON -DMFLUX_ONEDNN=OFF "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitize -D_GLIBCXX_ASSERTIONS" \
   >"$build.log" || { cat "$build.log"; exit 1; }
 ninja -C "$build" "${targets[@]/#/fuzz_}"
 
