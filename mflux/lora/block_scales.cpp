@@ -162,18 +162,28 @@ std::string tensor_key(const TargetRows& rows) {
 }  // namespace
 
 BlockScales::BlockScales(std::string_view text, const BaseModel& model) {
+  constexpr size_t kMostParts = 500;  // several times the blocks of a model
+  const auto parts = static_cast<size_t>(std::ranges::count(text, ',')) + 1;
+  if (parts > kMostParts) {
+    fail(ErrorKind::usage, "{}: {} parts, expected at most {}", kOption, parts, kMostParts);
+  }
+  std::map<const Target*, size_t> last;  // part
   while (!text.empty()) {
     const size_t comma = text.find(',');
     const std::string_view part = text.substr(0, comma);
     const PartReader reader(part, model);
-    for (const Target* target : reader.targets()) {
-      for (const TargetRows& rows : target->rows) by_tensor_[tensor_key(rows)] = parts_.size();
-    }
+    for (const Target* target : reader.targets()) last[target] = parts_.size();
     for (const std::string& component : reader.whole()) by_component_[component] = parts_.size();
     parts_.push_back({std::string(part), reader.scale(), false});
     if (comma == text.npos) break;
     text.remove_prefix(comma + 1);
     if (text.empty()) fail(ErrorKind::usage, "{}: nothing follows the last comma", kOption);
+  }
+  for (const auto& [target, part] : last) {
+    for (const TargetRows& rows : target->rows) {
+      size_t& of_tensor = by_tensor_[tensor_key(rows)];  // part 0 is the first
+      of_tensor = std::max(of_tensor, part);
+    }
   }
 }
 
