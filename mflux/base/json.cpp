@@ -29,7 +29,7 @@ constexpr size_t kShortString = 15;  // what a std::string holds without memory 
 // A text may take that much; a vocabulary, which has the shortest entries of all that is
 // published, takes 6 times its bytes.
 constexpr uint64_t kMostTimes = 7;
-constexpr uint64_t kMostBesides = 1'000'000;
+constexpr uint64_t kMostBesides = 300'000;
 
 // What a text would become. The text need not be valid: only brackets, commas, colons and strings
 // are looked at.

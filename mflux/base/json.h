@@ -25,8 +25,8 @@ struct JsonLimits {
 inline constexpr JsonLimits kLongJson = {.bytes = 100'000'000};
 
 // Throws Error, naming `file`, if the text is not JSON in UTF-8 or exceeds a limit. What it gives
-// takes at most about 7 times as many bytes as the text, and 1 MB. Of a key that is there twice the
-// last value counts.
+// takes at most about 7 times as many bytes as the text, and 300 kB. Of a key that is there twice
+// the last value counts.
 nlohmann::json parse_json(std::string_view text, std::string_view file, JsonLimits limits = {});
 nlohmann::json read_json(const std::filesystem::path& file, JsonLimits limits = {});
 

@@ -90,7 +90,7 @@ TEST_CASE("JSON that would take many times its bytes of memory is refused") {
   members.clear();
   for (int i = 100'000; i < 150'000; ++i) members += fmt::format("\"{}</w>\":{},", i, i);
   CHECK(refusal("{" + members + "\"\":0}", kLongJson) == "");
-  CHECK(refusal("[" + repeated("0,", 20'000) + "0]") == "");
+  CHECK(refusal("[" + repeated("0,", 5'000) + "0]") == "");
 }
 
 TEST_CASE("numbers are taken as what they are, or not at all") {
