@@ -82,8 +82,17 @@ Merge parse_merge(std::string_view line, size_t number, std::string_view file) {
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-std::vector<Merge> parse_merges_text(std::string_view text, std::string_view file) {
+// Each makes a token, so a list that is much longer than the vocabulary is none.
+void check_merges(size_t merges, const Vocabulary& vocabulary, std::string_view file) {
+  const size_t most = 1000 + 2 * vocabulary.size();
+  if (merges <= most) return;
+  fail("{}: more than {} merges for {} tokens", file, most, vocabulary.size());
+}
+
+std::vector<Merge> parse_merges_text(
+    std::string_view text, const Vocabulary& vocabulary, std::string_view file) {
   std::vector<Merge> merges;
+  check_merges(static_cast<size_t>(std::ranges::count(text, '\n')), vocabulary, file);
   while (!text.empty()) {
     const size_t newline = text.find('\n');
     std::string_view line = text.substr(0, newline);
@@ -95,8 +104,10 @@ std::vector<Merge> parse_merges_text(std::string_view text, std::string_view fil
 }
 
 // Both forms: "a b" of older files, ["a", "b"] of newer ones.
-std::vector<Merge> parse_merges_json(const json& list, std::string_view file) {
+std::vector<Merge> parse_merges_json(
+    const json& list, const Vocabulary& vocabulary, std::string_view file) {
   std::vector<Merge> merges;
+  check_merges(list.size(), vocabulary, file);
   merges.reserve(list.size());
   for (const json& merge : list) {
     if (merge.is_string()) {
@@ -193,7 +204,7 @@ void read_saved(json& saved, std::optional<Kind> kind, TokenizerFiles& files) {
   files.kind = kind.value_or(kind_of_vocabulary(files.vocabulary));
   const json& merges = member(model, "merges");
   if (!merges.is_array()) fail("{}: a vocabulary without merges", file);
-  files.merges = parse_merges_json(merges, file);
+  files.merges = parse_merges_json(merges, files.vocabulary, file);
 }
 
 // Returns the tokens that the model calls special.
@@ -240,7 +251,8 @@ TokenizerFiles read_files(const std::filesystem::path& folder) {
     files.source = path_of("vocab.json");
     files.vocabulary = parse_vocabulary(read_object(folder / "vocab.json"), files.source);
     if (!has("merges.txt")) fail("{}: there is no merges.txt beside it", files.source);
-    files.merges = parse_merges_text(read_text(folder / "merges.txt"), path_of("merges.txt"));
+    files.merges = parse_merges_text(
+        read_text(folder / "merges.txt"), files.vocabulary, path_of("merges.txt"));
     files.kind = kind.value_or(kind_of_vocabulary(files.vocabulary));
   } else {
     fail(

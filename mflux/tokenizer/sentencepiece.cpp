@@ -138,7 +138,7 @@ SentencePieces parse_sentencepiece(std::string_view bytes, std::string_view file
   Message message(bytes, file);
   Field field;
   // A piece takes a score, tags and lengths; whoever leaves them out may do so a thousand times.
-  constexpr size_t kPieceBytes = 12;
+  constexpr size_t kPieceBytes = 14;
   const size_t most = 1000 + bytes.size() / kPieceBytes;
   while (message.next(field)) {
     if (field.number == kModelPieces) {

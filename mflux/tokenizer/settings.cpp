@@ -42,6 +42,13 @@ std::string_view default_token(Kind kind, std::string_view role) {
   return "";
 }
 
+// Qwen2 has some dozens of added tokens, T5 a hundred; each takes many times its bytes.
+constexpr size_t kMostTokens = 2000;
+
+void check_count(size_t count, std::string_view file) {
+  if (count > kMostTokens) fail("{}: more than {} added tokens", file, kMostTokens);
+}
+
 bool flag(const json& object, const char* key, bool otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
@@ -74,6 +81,7 @@ std::vector<AddedToken> parse_tokens(const json& list, std::string_view file) {
   std::vector<AddedToken> tokens;
   if (list.is_null()) return tokens;
   if (!list.is_array()) fail("{}: {} is not a list of tokens", file, excerpt(list));
+  check_count(list.size(), file);
   for (const json& value : list) tokens.push_back(parse_token(value, file));
   return tokens;
 }
@@ -85,6 +93,7 @@ int32_t parse_id(const json& id, std::string_view token, std::string_view file) 
 }
 
 void declare(TokenizerFiles& files, int32_t id, AddedToken token, std::string_view file) {
+  check_count(files.added.size(), file);
   const auto [same, fresh] = files.added.emplace(id, token);
   if (!fresh && same->second.content != token.content) {
     fail(
@@ -206,6 +215,7 @@ class Reader {
   }
 
   void name(std::string_view role, AddedToken token) {
+    check_count(files_.named.size(), config_file_);
     const auto declared = declared_.find(token.content);
     if (declared != declared_.end()) token = *declared->second;
     files_.named.emplace_back(role, std::move(token));

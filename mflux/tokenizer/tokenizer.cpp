@@ -88,7 +88,7 @@ void t5_words(std::string_view text, Call word) {
 }  // namespace
 
 struct Tokenizer::Parts {
-  explicit Parts(const TokenizerFiles& files)
+  explicit Parts(TokenizerFiles files)
       : kind(files.kind),
         charsmap(files.charsmap, files.source),
         normalizer(normalizer_of(files.kind, charsmap)),
@@ -108,8 +108,9 @@ struct Tokenizer::Parts {
       fail("{}: the folder names no {}", files.source, lacks_bos ? "bos_token" : "eos_token");
   }
 
-  static std::variant<BytePairs, Unigram> model_of(const TokenizerFiles& files) {
-    if (files.kind == Kind::t5) return Unigram(files.pieces, kT5Unknown, files.source);
+  // Takes the pieces.
+  static std::variant<BytePairs, Unigram> model_of(TokenizerFiles& files) {
+    if (files.kind == Kind::t5) return Unigram(std::move(files.pieces), kT5Unknown, files.source);
     BytePairOptions options;
     if (files.kind == Kind::clip) {
       options.end_of_word = "</w>";
