@@ -41,9 +41,7 @@ void check_planned_with(const Checkpoint& model, const std::string& copied, std:
   for (const Component& component : model.components) {
     if (copied != component.name + "/config.json" || component.source.config.empty()) continue;
     if (hash_text(component.source.config) == hash) continue;
-    fail(
-        "{}: was replaced by another file while it was read: start again",
-        copied_source(model, copied).string());
+    fail("{}: was changed while it was read: start again", copied_source(model, copied).string());
   }
 }
 
@@ -155,7 +153,6 @@ void Bake::end_stream(const StreamResult& result) {
       sums_[name] = shard.baked.at(tensor.mapped.name);
     }
   }
-  check_inputs_unchanged(model_, *loras_);
   record_inputs(result);
 }
 
@@ -235,6 +232,7 @@ void Bake::record_inputs(const StreamResult& result) {
 }
 
 void Bake::copy_files() {
+  check_inputs_unchanged(model_, *loras_);
   for (const std::string& relative : plan_.copied) {
     const fs::path source = copied_source(model_, relative);
     const fs::path target = output_.prepare(relative);

@@ -99,7 +99,6 @@ TEST_CASE("what lies beside a model for people or by the system is left alone") 
         "picture.png",
         "picture.metadata.json",
         "notes.txt",
-        ".mflux-save.json",
         ".git/refs/heads/main.json",
         ".cache/huggingface/trees/1.json"}) {
     CAPTURE(name);
