@@ -282,7 +282,7 @@ int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& 
     console.object(json);
     return ExitStatus::done;
   }
-  console.result(format_printable(
+  console.result(fmt::format(
       "{}, {} x {}, {} steps, guidance {}, on {}",
       plan.title,
       plan.width,
@@ -291,10 +291,9 @@ int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& 
       plan.guidance,
       generate_device()));
   for (const auto& part : plan.parts) {
-    console.result(
-        format_printable("  {:<16} {} of weights", part.component, format_size(part.bytes)));
+    console.result(fmt::format("  {:<16} {} of weights", part.component, format_size(part.bytes)));
   }
-  console.result(format_printable("About {} of memory at most", format_size(plan.peak_bytes)));
+  console.result(fmt::format("About {} of memory at most", format_size(plan.peak_bytes)));
   return ExitStatus::done;
 }
 
@@ -328,7 +327,7 @@ class Run {
     if (!arguments_.stepwise.empty()) {
       events.preview = [this](const GenerateProgress& progress, const Picture& picture) {
         const uint64_t seed = options_.seeds[progress.picture];
-        const std::string name = format_printable("seed_{}_step_{:03}.png", seed, progress.step);
+        const std::string name = fmt::format("seed_{}_step_{:03}.png", seed, progress.step);
         write_png(arguments_.stepwise / name, picture, {});
       };
     }
@@ -338,7 +337,7 @@ class Run {
 
   void show(const GenerateProgress& progress) {
     const double left = progress.seconds_per_step * (progress.steps - progress.step);
-    const std::string text = format_printable(
+    const std::string text = fmt::format(
         " {}/{} steps  {:.2f} s/step  {} left",
         progress.step,
         progress.steps,
@@ -348,7 +347,7 @@ class Run {
       const double share = static_cast<double>(progress.step) / progress.steps;
       console_.draw_bar("Drawing", share, text);
     } else {
-      console_.log(format_printable("Seed {}:{}", options_.seeds[progress.picture], text), false);
+      console_.log(fmt::format("Seed {}:{}", options_.seeds[progress.picture], text), false);
     }
   }
 

@@ -73,8 +73,10 @@ std::vector<std::string> problems_of(const Inspection& found) {
   if (found.model) {
     problems = {found.model->unknown, found.model->receipt_problem};
     for (const ComponentReport& component : found.model->components) {
-      if (component.problem.empty()) continue;
-      problems.push_back(format_printable("{}: {}", component.name, Shown{component.problem}));
+      problems.push_back(
+          component.problem.empty() || component.name.empty()
+              ? component.problem
+              : format_printable("{}: {}", component.name, Shown{component.problem}));
     }
   }
   if (found.lora && found.lora->fit == Fit::fits_not) {

@@ -14,9 +14,9 @@ namespace {
 
 std::string parameters(uint64_t count) {
   const auto value = static_cast<double>(count);
-  if (value >= 1e9) return format_printable("{:.2f} B", value / 1e9);
-  if (value >= 1e6) return format_printable("{:.1f} M", value / 1e6);
-  return format_printable("{}", count);
+  if (value >= 1e9) return fmt::format("{:.2f} B", value / 1e9);
+  if (value >= 1e6) return fmt::format("{:.1f} M", value / 1e6);
+  return fmt::format("{}", count);
 }
 
 std::string quantization(const ComponentReport& report) {
@@ -42,8 +42,7 @@ std::string headline(const Inspection& found) {
       report.variant != models::family_name(*family)) {
     text += format_printable(" ({})", report.variant);
   }
-  if (family != nullptr)
-    text += format_printable(", {} names", naming_name(report.checkpoint.naming));
+  if (family != nullptr) text += fmt::format(", {} names", naming_name(report.checkpoint.naming));
   if (report.checkpoint.single_file) text += ", one file";
   if (!report.saved_by.empty()) text += format_printable(", saved by {}", report.saved_by);
   return format_printable("{}, {}", text, format_size(found.bytes));
@@ -113,7 +112,7 @@ void add_receipt(const ModelReport& report, Lines& lines) {
         lora.scale,
         lora.layers,
         is_noise(lora.kept) ? "lost in the noise of rounding"
-                            : format_printable("{:.1f} % kept", 100 * lora.kept)));
+                            : fmt::format("{:.1f} % kept", 100 * lora.kept)));
   }
 }
 

@@ -28,7 +28,7 @@ void add_ranks_and_alphas(const lora::Survey& survey, Lines& lines) {
     ++alphas
         [module.alpha_source == lora::AlphaSource::none
              ? "not stated (alpha = rank)"
-             : format_printable(
+             : fmt::format(
                    "{:g} ({})", module.alpha, lora::alpha_source_name(module.alpha_source))];
   }
   if (!algorithms.empty()) lines.push_back("Modules: " + counts(algorithms));
@@ -44,7 +44,7 @@ void add_file(const Inspection& found, const LoraReport& report, Lines& lines) {
       "LoRA, dialect {}, {}{}, {}",
       survey.dialect,
       survey.family.empty() ? "the file does not tell for which model"
-                            : format_printable("made for {}", lora::family_title(survey.family)),
+                            : fmt::format("made for {}", lora::family_title(survey.family)),
       survey.family.empty() ? "" : (survey.by_metadata ? " (metadata)" : " (layer names)"),
       format_size(found.bytes)));
   const lora::Trainer& trainer = survey.trainer;
@@ -69,7 +69,7 @@ void add_metadata(const lora::Survey& survey, Lines& lines) {
         "  {}: {}{}",
         key,
         beginning(value, kMaxValue),
-        is_long ? format_printable("... ({} bytes)", value.size()) : ""));
+        is_long ? fmt::format("... ({} bytes)", value.size()) : ""));
   }
 }
 
@@ -90,7 +90,7 @@ void add_coverage(const LoraReport& report, Lines& lines) {
         {layer.component,
          layer.layer,
          report.model.empty() ? std::to_string(layer.hit)
-                              : format_printable("{}/{}", layer.hit, layer.of),
+                              : fmt::format("{}/{}", layer.hit, layer.of),
          format_ranges(layer.blocks)});
   }
   add_table(table, lines);
@@ -122,21 +122,21 @@ void add_blocks(const LoraReport& report, Lines& lines) {
         {row.first->component,
          row.first->blocks.empty() ? "(outside)" : row.first->blocks,
          row.first->blocks.empty() ? "" : format_ranges(row.blocks),
-         is_tried ? format_printable("{}/{}", row.first->hit, row.first->of)
+         is_tried ? fmt::format("{}/{}", row.first->hit, row.first->of)
                   : std::to_string(row.first->hit)});
   }
   add_table(table, lines);
 }
 
 std::string share(double kept) {
-  return is_noise(kept) ? "noise" : format_printable("{:.2f} %", 100 * kept);
+  return is_noise(kept) ? "noise" : fmt::format("{:.2f} %", 100 * kept);
 }
 
 void add_kept(const LoraReport& report, bool verbose, Lines& lines) {
   if (report.kept.empty()) return;
   std::vector<std::string> parts;
   for (const ExpectedKept& kept : report.kept) {
-    parts.push_back(format_printable("{} at {} bits", share(kept.kept), kept.bits));
+    parts.push_back(fmt::format("{} at {} bits", share(kept.kept), kept.bits));
   }
   lines.push_back(format_printable(
       "Expected to survive rounding: {} (from {} rows of each weight)",
@@ -144,8 +144,7 @@ void add_kept(const LoraReport& report, bool verbose, Lines& lines) {
       kSampledRows));
   if (!verbose) return;
   std::vector<std::string> titles = {"weight"};
-  for (const ExpectedKept& kept : report.kept)
-    titles.push_back(format_printable(">{} bits", kept.bits));
+  for (const ExpectedKept& kept : report.kept) titles.push_back(fmt::format(">{} bits", kept.bits));
   Table table({titles.begin(), titles.end()});
   for (size_t i = 0; i < report.kept.front().layers.size(); ++i) {
     std::vector<std::string> row = {report.kept.front().layers[i].tensor};
@@ -164,7 +163,7 @@ void add_dead(const LoraReport& report, bool verbose, Lines& lines) {
     const size_t count = modules.size();
     if (!verbose && count > kMaxNamed) {
       modules.resize(kMaxNamed);
-      modules.push_back(format_printable("and {} more (-v lists them)", count - kMaxNamed));
+      modules.push_back(fmt::format("and {} more (-v lists them)", count - kMaxNamed));
     }
     lines.push_back(
         format_printable("Dead ({}): {} module(s): {}", why, count, fmt::join(modules, ", ")));
@@ -207,7 +206,7 @@ void add_lora_text(const Inspection& found, bool verbose, std::vector<std::strin
   add_blocks(report, lines);
   for (const std::string& note : report.notes) lines.push_back(format_printable("Note: {}", note));
   if (report.problems.empty()) return;
-  lines.push_back(format_printable("Problems: {}", report.problems.size()));
+  lines.push_back(fmt::format("Problems: {}", report.problems.size()));
   for (const lora::Problem& problem : report.problems) {
     lines.push_back(
         format_printable("  {} [{}]", problem.message, lora::problem_name(problem.kind)));

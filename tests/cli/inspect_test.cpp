@@ -226,7 +226,7 @@ TEST_CASE("nothing in a file can command the terminal") {
   const ProgramRun run = run_program({"inspect", lora});
   CHECK(run.status == 0);
   CHECK(run.out.find('\x1b') == std::string::npos);
-  CHECK(contains(run.out, "title: a [31mb c "));
+  CHECK(contains(run.out, R"(title: a\x1b[31mb\nc\x7f)"));
   CHECK(contains(run.out, "long: " + std::string(99, 'x') + "... (151 bytes)"));
 }
 
