@@ -47,22 +47,19 @@ TEST_CASE("every byte of a receipt that is changed is found, whatever it becomes
   save(tiny.options());
   const std::string text = testing::read_file(tiny.folder / "out/bake.json");
   REQUIRE(problem_of(text) == "");
-  // The bytes of one LoRA key are like those of the next: every seventh of the middle is enough.
-  constexpr size_t kEnds = 2000;
+  constexpr size_t kEnd = 200;  // where the hash is, and what could hide that there is one
   size_t found = 0;
   size_t tried = 0;
-  const auto step = [&](size_t i) -> size_t {
-    return i < kEnds || i + kEnds > text.size() ? 1 : 7;
-  };
-  for (size_t i = 0; i < text.size(); i += step(i)) {
-    for (const char change : {'\x01', '\x02', '\x10', '\x20', '\x7f'}) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    for (const char change : {'\x01', '\x10', '\x20', '\x7f'}) {
       std::string changed = text;
       changed[i] = static_cast<char>(changed[i] ^ change);
+      const bool at_end = i + kEnd > text.size();
       ++tried;
-      if (!problem_of(changed).empty()) ++found;
+      if (!(at_end ? problem_of(changed) : seal_problem(changed)).empty()) ++found;
     }
   }
-  CHECK(tried > 20'000);
+  CHECK(tried == 4 * text.size());
   CHECK(found == tried);
 }
 

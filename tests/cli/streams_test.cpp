@@ -99,8 +99,8 @@ TEST_CASE("results that cannot be written are status 1 with every command") {
       const ProgramRun run = run_in(line, tiny, arguments);
       CHECK(run.status == 1);
       CHECK(contains(run.err, "standard output: cannot write the results: " + why));
-      CHECK(run_in("\"$@\" >/dev/null 2>&-", tiny, arguments).status == 0);
     }
+    CHECK(run_in("\"$@\" >/dev/null 2>&-", tiny, arguments).status == 0);
   }
 }
 
