@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/hash.h"
+#include "mflux/job.h"
 #include "mflux/verify.h"
 #include "tests/folders.h"
 #include "tests/tiny_save.h"
@@ -86,6 +87,32 @@ TEST_CASE("an input that changes while a save reads it is named, and nothing is 
       CHECK_FALSE(fs::exists(written.path("out")));
     }
   }
+}
+
+TEST_CASE("a folder that was to be replaced stays, and so do the outputs of a job") {
+  const Old tiny;
+  SaveOptions options = tiny.options();
+  save(options);
+  const testing::FolderContents before = testing::contents_of(tiny.path("out"));
+  options.bits = 4;
+  options.overwrite = true;
+  const std::string error =
+      error_of_save(options, "Merging", [&] { tiny.replace("lora.safetensors"); });
+  CHECK(contains(error, tiny.path("lora.safetensors") + ": was replaced by another file"));
+  CHECK(testing::contents_of(tiny.path("out")) == before);
+
+  JobOptions job{.model = tiny.path("model"), .outputs = {tiny.options("a"), tiny.options("b")}};
+  SaveEvents events;
+  bool changed = false;
+  events.headline = [&](std::string_view) {
+    if (!changed) tiny.overwrite("model/text_encoder/config.json");
+    changed = true;
+  };
+  CHECK(contains(
+      error_of([&] { save_job(job, events); }),
+      tiny.path("model/text_encoder/config.json") + ": was written to while it was read"));
+  CHECK_FALSE(fs::exists(tiny.path("a")));
+  CHECK_FALSE(fs::exists(tiny.path("b")));
 }
 
 TEST_CASE("an input that is removed while a save reads it is named") {
