@@ -78,6 +78,23 @@ TEST_CASE("names in a LoRA are shown escaped and cut, by every command that read
     const Words save = {
         "save", "--model", tiny.path("model"), "--path", tiny.path("out"), "--lora", lora};
     CHECK(run_clean(save).status == 3);
+    const ProgramRun drawn = run_clean(
+        {"generate",
+         "--model",
+         tiny.path("model"),
+         "--prompt",
+         "x",
+         "--steps",
+         "1",
+         "--height",
+         "16",
+         "--width",
+         "16",
+         "--output",
+         tiny.path("x.png"),
+         "--lora",
+         lora});
+    CHECK(drawn.status == (contains(drawn.err, "there is no command") ? 2 : 3));
     CHECK(
         run_clean(save + Words{"--dry-run", "--json", "--on-lora-failure", "skip-layer"}).status ==
         0);
@@ -110,6 +127,7 @@ TEST_CASE("names and values in a model are shown escaped and cut") {
       run_clean({"inspect", tiny.path("model")});
       run_clean({"inspect", tiny.path("model"), "--json"});
       run_clean(save + Words{"--dry-run"});
+      run_clean({"generate", "--model", tiny.path("model"), "--prompt", "x", "--dry-run"});
     }
     write_file(tiny.folder / "model/transformer/config.json", config);
     Json changed = Json::parse(index);
