@@ -2,7 +2,7 @@
 #include "mflux/checkpoint.h"
 
 #include <algorithm>
-#include <map>
+#include <utility>
 
 #include "mflux/base/error.h"
 #include "mflux/base/number.h"
@@ -64,20 +64,6 @@ QuantFormat stored_format(
   }
 }
 
-class TensorsByName {
- public:
-  explicit TensorsByName(const TensorFolder& folder) {
-    for (const StoredTensor& tensor : folder.tensors) map_.emplace(tensor.info.name, &tensor);
-  }
-  const StoredTensor* find(std::string_view name) const {
-    const auto it = map_.find(name);
-    return it == map_.end() ? nullptr : it->second;
-  }
-
- private:
-  std::map<std::string_view, const StoredTensor*> map_;
-};
-
 // The module a tensor belongs to if the tensor is `module` + suffix.
 std::optional<std::string> without_suffix(std::string_view name, std::string_view suffix) {
   if (!name.ends_with(suffix)) return std::nullopt;
@@ -89,21 +75,20 @@ bool is_packed_weight(const StoredTensor* weight) {
 }
 
 // Scales and biases of a packed matrix are parts of it, not tensors of the model.
-bool is_part_of_packed(const TensorsByName& names, std::string_view name) {
+bool is_part_of_packed(const TensorFolder& folder, std::string_view name) {
   for (const std::string_view suffix : {".scales", ".biases"}) {
     const auto module = without_suffix(name, suffix);
-    if (module && is_packed_weight(names.find(*module + ".weight"))) return true;
+    if (module && is_packed_weight(folder.find(*module + ".weight"))) return true;
   }
   return false;
 }
 
-LogicalTensor packed_tensor(
-    const TensorFolder& folder, const TensorsByName& names, const StoredTensor& weight) {
+LogicalTensor packed_tensor(const TensorFolder& folder, const StoredTensor& weight) {
   const std::string file = (folder.path / folder.files[weight.file].name).string();
   const std::string module = without_suffix(weight.info.name, ".weight").value();
   LogicalTensor tensor{.name = weight.info.name, .file = weight.file, .offset = weight.info.offset};
-  tensor.scales = names.find(module + ".scales");
-  tensor.biases = names.find(module + ".biases");
+  tensor.scales = folder.find(module + ".scales");
+  tensor.biases = folder.find(module + ".biases");
   if (tensor.scales == nullptr) {
     fail("{}: tensor '{}' is packed (U32) but '{}.scales' is missing", file, tensor.name, module);
   }
@@ -142,17 +127,18 @@ LogicalTensor packed_tensor(
 
 void add_logical_tensors(Component& component) {
   const TensorFolder& folder = component.folder;
-  const TensorsByName names(folder);
+  component.tensors.reserve(folder.tensors.size());
   for (const StoredTensor& stored : folder.tensors) {
     const TensorInfo& info = stored.info;
-    if (is_part_of_packed(names, info.name)) continue;
+    if (is_part_of_packed(folder, info.name)) continue;
     if (info.spec.dtype == Dtype::u32 && info.name.ends_with(".weight")) {
-      component.tensors.push_back(packed_tensor(folder, names, stored));
+      component.tensors.push_back(packed_tensor(folder, stored));
     } else {
       component.tensors.push_back(
           {.name = info.name, .spec = info.spec, .file = stored.file, .offset = info.offset});
     }
   }
+  component.source.tensors.reserve(component.tensors.size());
   for (LogicalTensor& tensor : component.tensors) {
     tensor.name = safetensors::without_wrappers(tensor.name);
     component.source.tensors.push_back(
@@ -275,6 +261,22 @@ const models::Family* asked_family(const std::optional<std::string>& base_model)
   fail(ErrorKind::usage, "--base-model '{}' is not a model this program knows", *base_model);
 }
 
+// The components' tensors as one list for the models' tables, not copied: there may be many.
+struct LentSources {
+  LentSources(std::vector<Component>& from, std::string pipeline) : lenders(from) {
+    for (Component& component : lenders) sources.push_back(std::move(component.source));
+    if (!pipeline.empty()) sources.push_back({.config = std::move(pipeline)});
+  }
+  LentSources(const LentSources&) = delete;
+  LentSources& operator=(const LentSources&) = delete;
+  ~LentSources() {
+    for (size_t i = 0; i < lenders.size(); ++i) lenders[i].source = std::move(sources[i]);
+  }
+
+  std::vector<Component>& lenders;
+  std::vector<models::SourceComponent> sources = {};
+};
+
 void sort_components(Checkpoint& model) {
   const std::vector<std::string> order = models::weight_components(*model.family);
   std::erase_if(model.components, [&](const Component& component) {
@@ -338,14 +340,14 @@ Checkpoint open_tensors(const fs::path& path) {
 
 void identify(Checkpoint& model, const std::optional<std::string>& base_model) {
   const models::Family* asked = asked_family(base_model);
-  std::vector<models::SourceComponent> sources;
-  for (const Component& component : model.components) sources.push_back(component.source);
+  std::string pipeline;
   if (const fs::path index = model.path / "model_index.json"; fs::is_regular_file(index)) {
-    sources.push_back({.config = read_text(index)});
+    pipeline = read_text(index);
   }
   models::Identified identified;
   try {
-    identified = models::identify(sources, asked);
+    const LentSources lent(model.components, std::move(pipeline));
+    identified = models::identify(lent.sources, asked);
   } catch (const Error& error) {
     const std::string path = model.path.string();
     if (std::string_view(error.what()).starts_with(path)) throw;

@@ -2,12 +2,11 @@
 #include "mflux/safetensors/folder.h"
 
 #include <algorithm>
-#include <cctype>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
-
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "mflux/base/error.h"
 #include "mflux/safetensors/file_name.h"
@@ -15,12 +14,6 @@
 namespace mflux::safetensors {
 namespace fs = std::filesystem;
 namespace {
-
-using Json = nlohmann::json;
-
-bool is_digit(char c) {
-  return std::isdigit(static_cast<unsigned char>(c)) != 0;
-}
 
 std::vector<std::string> names_ending_in(const fs::path& folder, std::string_view suffix) {
   std::error_code error;
@@ -101,48 +94,6 @@ void check_series(const fs::path& folder, const std::vector<std::string>& names)
   }
 }
 
-using WeightMap = std::map<std::string, std::string, std::less<>>;  // tensor -> file
-
-Json parse_index(const fs::path& path) {
-  try {
-    return Json::parse(read_text(path));
-  } catch (const Json::exception& error) {
-    fail("{}: not a JSON index: {}", path.string(), error.what());
-  }
-}
-
-WeightMap read_index(const fs::path& path) {
-  const Json json = parse_index(path);
-  const auto map = json.find("weight_map");
-  if (!json.is_object() || map == json.end() || !map->is_object()) {
-    fail("{}: the index has no weight_map", path.string());
-  }
-  WeightMap result;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) fail("{}: weight_map['{}'] is not a file name", path.string(), tensor);
-    const auto name = file.get<std::string>();
-    if (name.empty() || name.find('/') != std::string::npos || name == "." || name == ".." ||
-        name.find('\\') != std::string::npos || name.find('\0') != std::string::npos) {
-      fail(
-          "{}: tensor '{}' is said to be in '{}', expected the name of a file in this folder",
-          path.string(),
-          tensor,
-          name);
-    }
-    result.emplace(tensor, name);
-  }
-  if (result.empty()) fail("{}: the index names no tensor", path.string());
-  return result;
-}
-
-std::vector<std::string> files_named_by(const WeightMap& index) {
-  std::set<std::string> files;
-  for (const auto& [tensor, file] : index) files.insert(file);
-  std::vector<std::string> names(files.begin(), files.end());
-  std::sort(names.begin(), names.end(), natural_less);
-  return names;
-}
-
 OpenedFile open_one(const fs::path& path) {
   File file = File::open(path);
   const FileStamp stamp = stamp_of(file);
@@ -154,53 +105,75 @@ OpenedFile open_one(const fs::path& path) {
       .stamp = stamp};
 }
 
-void add_tensors(TensorFolder& folder) {
-  std::map<std::string_view, size_t> seen;
-  for (size_t i = 0; i < folder.files.size(); ++i) {
-    for (const TensorInfo& info : folder.files[i].header.tensors) {
-      const auto [it, fresh] = seen.emplace(info.name, i);
-      if (!fresh) {
-        fail(
-            "{}: tensor '{}' is in both {} and {}",
-            folder.path.string(),
-            info.name,
-            folder.files[it->second].name,
-            folder.files[i].name);
-      }
-      folder.tensors.push_back({.file = i, .info = info});
-    }
-  }
+// In both, at `first` and `second` of folder.tensors.
+[[noreturn]] void fail_twice(const TensorFolder& folder, uint32_t first, uint32_t second) {
+  fail(
+      "{}: tensor '{}' is in both {} and {}",
+      folder.path.string(),
+      folder.tensors[first].info.name,
+      folder.files[folder.tensors[first].file].name,
+      folder.files[folder.tensors[second].file].name);
 }
 
-void check_against_index(const TensorFolder& folder, const WeightMap& index) {
+void sort_names(TensorFolder& folder) {
+  const auto name_of = [&](uint32_t at) -> std::string_view {
+    return folder.tensors[at].info.name;
+  };
+  folder.by_name.resize(folder.tensors.size());
+  std::iota(folder.by_name.begin(), folder.by_name.end(), 0U);
+  std::ranges::sort(folder.by_name, [&](uint32_t a, uint32_t b) {
+    const int order = name_of(a).compare(name_of(b));
+    return order != 0 ? order < 0 : a < b;
+  });
+  const auto twice = std::ranges::adjacent_find(folder.by_name, {}, name_of);
+  if (twice != folder.by_name.end()) fail_twice(folder, *twice, *std::next(twice));
+}
+
+void add_tensors(TensorFolder& folder) {
+  size_t count = 0;
+  for (const OpenedFile& file : folder.files) count += file.header.tensors.size();
+  if (count > kMaxTensors) {
+    fail("{}: its files have more than {} tensors", folder.path.string(), kMaxTensors);
+  }
+  folder.tensors.reserve(count);
+  for (size_t i = 0; i < folder.files.size(); ++i) {
+    for (TensorInfo& info : folder.files[i].header.tensors) {
+      folder.tensors.push_back({.file = i, .info = std::move(info)});
+    }
+    folder.files[i].header.tensors = {};
+  }
+  sort_names(folder);
+}
+
+void check_against_index(const TensorFolder& folder, const Index& index) {
   for (const StoredTensor& tensor : folder.tensors) {
-    const auto it = index.find(tensor.info.name);
+    const std::string* stated = index.file_of(tensor.info.name);
     const std::string& file = folder.files[tensor.file].name;
-    if (it == index.end()) {
+    if (stated == nullptr) {
       fail(
           "{}: tensor '{}' is in the file but not in {}",
           (folder.path / file).string(),
           tensor.info.name,
           folder.index_name);
     }
-    if (it->second != file) {
+    if (*stated != file) {
       fail(
           "{}: tensor '{}' is in {}, but {} says {}",
           folder.path.string(),
           tensor.info.name,
           file,
           folder.index_name,
-          it->second);
+          *stated);
     }
   }
-  if (index.size() == folder.tensors.size()) return;
-  for (const auto& [tensor, file] : index) {
-    if (folder.find(tensor) == nullptr) {
+  if (index.entries.size() == folder.tensors.size()) return;
+  for (const Index::Entry& entry : index.entries) {
+    if (folder.find(entry.tensor) == nullptr) {
       fail(
           "{}: tensor '{}' is not in {}, where {} says it is",
           folder.path.string(),
-          tensor,
-          file,
+          entry.tensor,
+          index.files[entry.file],
           folder.index_name);
     }
   }
@@ -223,38 +196,10 @@ void check_against_index(const TensorFolder& folder, const WeightMap& index) {
 
 }  // namespace
 
-bool natural_less(std::string_view a, std::string_view b) {
-  size_t i = 0;
-  size_t j = 0;
-  while (i < a.size() && j < b.size()) {
-    if (is_digit(a[i]) && is_digit(b[j])) {
-      const size_t a_begin = std::min(a.find_first_not_of('0', i), a.size());
-      const size_t b_begin = std::min(b.find_first_not_of('0', j), b.size());
-      size_t a_end = a_begin;
-      size_t b_end = b_begin;
-      while (a_end < a.size() && is_digit(a[a_end])) ++a_end;
-      while (b_end < b.size() && is_digit(b[b_end])) ++b_end;
-      if (a_end - a_begin != b_end - b_begin) return a_end - a_begin < b_end - b_begin;
-      const int order =
-          a.substr(a_begin, a_end - a_begin).compare(b.substr(b_begin, b_end - b_begin));
-      if (order != 0) return order < 0;
-      i = a_end;
-      j = b_end;
-    } else {
-      if (a[i] != b[j]) return a[i] < b[j];
-      ++i;
-      ++j;
-    }
-  }
-  if (a.size() - i != b.size() - j) return a.size() - i < b.size() - j;
-  return a < b;  // equal but for leading zeros
-}
-
 const StoredTensor* TensorFolder::find(std::string_view name) const {
-  const auto it = std::find_if(tensors.begin(), tensors.end(), [&](const StoredTensor& tensor) {
-    return tensor.info.name == name;
-  });
-  return it == tensors.end() ? nullptr : &*it;
+  const auto name_of = [&](uint32_t at) -> std::string_view { return tensors[at].info.name; };
+  const auto it = std::ranges::lower_bound(by_name, name, {}, name_of);
+  return it == by_name.end() || name_of(*it) != name ? nullptr : &tensors[*it];
 }
 
 std::string_view TensorFolder::metadata(std::string_view key) const {
@@ -268,13 +213,13 @@ std::string_view TensorFolder::metadata(std::string_view key) const {
 TensorFolder open_folder(const fs::path& path) {
   TensorFolder folder;
   folder.path = path;
-  WeightMap index;
+  Index index;
   std::vector<std::string> names;
   const Listed listed = list_files(path);
   if (const auto index_name = only_index(path, listed)) {
     folder.index_name = *index_name;
     index = read_index(path / *index_name);
-    names = files_named_by(index);
+    names = index.files;
   } else {
     names = listed.files;
     if (!names.empty()) check_series(path, names);
@@ -309,40 +254,14 @@ TensorFolder open_file(const fs::path& path) {
   return folder;
 }
 
-std::vector<std::string> files_of_index(const fs::path& index) {
-  return files_named_by(read_index(index));
-}
-
 uint64_t files_in_index(const fs::path& path, const std::string& file) {
   for (const std::string& name : names_ending_in(path, ".json")) {
     const std::optional<FileName> parsed = parse_file_name(name);
     if (!parsed || !parsed->index) continue;
-    const std::vector<std::string> files = files_of_index(path / name);
+    const std::vector<std::string> files = read_index(path / name).files;
     if (std::ranges::find(files, file) != files.end()) return files.size();
   }
   return 0;
-}
-
-std::optional<uint64_t> index_total_size(const fs::path& index) {
-  const Json json = parse_index(index);
-  const auto metadata = json.find("metadata");
-  if (metadata == json.end() || !metadata->is_object()) return std::nullopt;
-  const auto total = metadata->find("total_size");
-  if (total == metadata->end() || !total->is_number()) return std::nullopt;
-  return total->get<uint64_t>();
-}
-
-std::string format_index(
-    std::span<const IndexEntry> entries, const Metadata& metadata, uint64_t total_size) {
-  nlohmann::ordered_json json;
-  auto& meta = json["metadata"] = nlohmann::ordered_json::object();
-  for (const auto& [key, value] : metadata) meta[key] = value;
-  meta["total_size"] = total_size;
-  std::map<std::string, std::string> sorted;
-  for (const IndexEntry& entry : entries) sorted.emplace(entry.tensor, entry.file);
-  auto& map = json["weight_map"] = nlohmann::ordered_json::object();
-  for (const auto& [tensor, file] : sorted) map[tensor] = file;
-  return json.dump(2) + "\n";
 }
 
 }  // namespace mflux::safetensors

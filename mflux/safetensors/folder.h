@@ -5,9 +5,8 @@
 //   for (const StoredTensor& tensor : folder.tensors) ...
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,13 +14,14 @@
 #include "mflux/base/file.h"
 #include "mflux/base/file_stamp.h"
 #include "mflux/safetensors/header.h"
+#include "mflux/safetensors/index.h"
 
 namespace mflux::safetensors {
 
 struct OpenedFile {
   std::string name;  // within the folder
   File file;
-  Header header;
+  Header header;          // without its tensors, which are the folder's
   FileStamp stamp = {};  // as it was when it was opened
 };
 
@@ -34,6 +34,7 @@ struct TensorFolder {
   std::filesystem::path path;
   std::vector<OpenedFile> files;      // sorted by name, numbers by value
   std::vector<StoredTensor> tensors;  // by file, then offset
+  std::vector<uint32_t> by_name;      // indexes into `tensors`, sorted by name
   std::string index_name;             // "" where there is no index
 
   const StoredTensor* find(std::string_view name) const;
@@ -49,25 +50,7 @@ TensorFolder open_folder(const std::filesystem::path& folder);
 
 TensorFolder open_file(const std::filesystem::path& file);  // one file as a set
 
-// The files that an index names, sorted, numbers by value.
-std::vector<std::string> files_of_index(const std::filesystem::path& index);
-
-// metadata.total_size of an index; none if it does not tell.
-std::optional<uint64_t> index_total_size(const std::filesystem::path& index);
-
 // How many files the folder's index names, if `file` is one of them; else 0.
 uint64_t files_in_index(const std::filesystem::path& folder, const std::string& file);
-
-// "2" before "10": compares runs of digits by value.
-bool natural_less(std::string_view a, std::string_view b);
-
-struct IndexEntry {
-  std::string tensor;
-  std::string file;
-};
-
-// The text of a *.safetensors.index.json: Hugging Face's format, metadata first, keys sorted.
-std::string format_index(
-    std::span<const IndexEntry> entries, const Metadata& metadata, uint64_t total_size);
 
 }  // namespace mflux::safetensors

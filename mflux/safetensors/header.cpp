@@ -19,7 +19,11 @@ using Json = nlohmann::json;
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr uint64_t kDataAlignment = 64;
-constexpr size_t kMaxDimensions = 64;  // so that a shape of ones is not larger than its text
+constexpr size_t kMaxDimensions = 64;
+
+constexpr size_t kMaxMetadata = 10'000;
+constexpr size_t kShortestEntry = 50;
+constexpr size_t kShownBytes = 40;  // of a text that is refused
 constexpr std::string_view kMetadata = "__metadata__";
 
 // A tensor as its entry says, offsets from the start of the data.
@@ -30,227 +34,11 @@ struct Entry {
   std::optional<std::vector<uint64_t>> offsets;
 };
 
-// Receives the JSON piece by piece and refuses whatever cannot be a header at once, so that no
-// depth, no duplicate and no number outside 64 bits gets past it.
-class HeaderReader : public nlohmann::json_sax<Json> {
- public:
-  explicit HeaderReader(std::string_view file) : file_(file) {}
-
-  std::vector<Entry> take_entries() { return std::move(entries_); }
-  Metadata take_metadata() { return std::move(metadata_); }
-
-  // Some writers say so that there is no metadata.
-  bool null() override {
-    if (state_ == State::top && key_ == kMetadata) return true;
-    unexpected("null");
-  }
-  bool boolean(bool) override { unexpected("a boolean"); }
-  bool number_float(number_float_t, const string_t& text) override {
-    unexpected("the number " + text.substr(0, 40));
-  }
-  bool number_integer(number_integer_t value) override {
-    unexpected("the number " + std::to_string(value));
-  }
-  bool binary(binary_t&) override { unexpected("binary data"); }
-
-  bool number_unsigned(number_unsigned_t value) override {
-    if (state_ != State::shape && state_ != State::offsets) {
-      unexpected("the number " + std::to_string(value));
-    }
-    std::vector<uint64_t>& list =
-        state_ == State::shape ? *entries_.back().shape : *entries_.back().offsets;
-    if (list.size() == kMaxDimensions) {
-      fail("{}: {} has more than {} numbers", file_, where(), kMaxDimensions);
-    }
-    list.push_back(value);
-    return true;
-  }
-
-  bool string(string_t& value) override {
-    if (state_ == State::metadata) {
-      metadata_[key_] = std::move(value);
-      return true;
-    }
-    if (state_ != State::tensor || key_ != "dtype") unexpected("a string");
-    entries_.back().dtype = parse_dtype(value);
-    if (!entries_.back().dtype) {
-      fail(
-          "{}: tensor '{}' has the unknown dtype '{}'",
-          file_,
-          entries_.back().name,
-          value.substr(0, 40));
-    }
-    return true;
-  }
-
-  bool start_object(std::size_t) override {
-    if (state_ == State::start) {
-      state_ = State::top;
-    } else if (state_ == State::top) {
-      state_ = key_ == kMetadata ? State::metadata : State::tensor;
-      if (state_ == State::tensor) entries_.push_back({key_, {}, {}, {}});
-    } else {
-      unexpected("an object");
-    }
-    return true;
-  }
-
-  bool end_object() override {
-    if (state_ == State::tensor) check_complete(entries_.back());
-    state_ = state_ == State::top ? State::end : State::top;
-    return true;
-  }
-
-  bool start_array(std::size_t) override {
-    if (state_ != State::tensor || (key_ != "shape" && key_ != "data_offsets")) {
-      unexpected("an array");
-    }
-    state_ = key_ == "shape" ? State::shape : State::offsets;
-    (state_ == State::shape ? entries_.back().shape : entries_.back().offsets).emplace();
-    return true;
-  }
-
-  bool end_array() override {
-    state_ = State::tensor;
-    return true;
-  }
-
-  bool key(string_t& name) override {
-    if (state_ == State::tensor) check_inner_key(name);
-    const bool second = (state_ == State::top && name == kMetadata && has_metadata_) ||
-                        (state_ == State::metadata && metadata_.contains(name));
-    if (second) fail("{}: the key '{}' appears twice", file_, name);
-    if (state_ == State::top && name == kMetadata) has_metadata_ = true;
-    key_ = std::move(name);
-    return true;
-  }
-
-  bool parse_error(
-      std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
-    fail("{}: the header is not valid JSON at its byte {}", file_, position);
-  }
-
- private:
-  enum class State : uint8_t { start, top, metadata, tensor, shape, offsets, end };
-
-  std::string where() const {
-    switch (state_) {
-      case State::start:
-      case State::end:
-        return "the header";
-      case State::top:
-        return "the entry '" + key_ + "'";
-      case State::metadata:
-        return "the metadata '" + key_ + "'";
-      case State::tensor:
-      case State::shape:
-      case State::offsets:
-        return "'" + key_ + "' of tensor '" + entries_.back().name + "'";
-    }
-    return {};
-  }
-
-  std::string_view expected() const {
-    switch (state_) {
-      case State::start:
-      case State::end:
-      case State::top:
-        return "an object";
-      case State::metadata:
-        return "a string";
-      case State::tensor:
-        return key_ == "dtype" ? "a string" : "an array";
-      case State::shape:
-      case State::offsets:
-        return "a number from 0 to 2^64 - 1";
-    }
-    return {};
-  }
-
-  [[noreturn]] void unexpected(std::string_view found) const {
-    fail("{}: {} is {}, expected {}", file_, where(), found, expected());
-  }
-
-  void check_inner_key(const std::string& name) const {
-    const Entry& entry = entries_.back();
-    const bool second = (name == "dtype" && entry.dtype) || (name == "shape" && entry.shape) ||
-                        (name == "data_offsets" && entry.offsets);
-    if (second) fail("{}: tensor '{}' has two '{}'", file_, entry.name, name);
-    if (name != "dtype" && name != "shape" && name != "data_offsets") {
-      fail(
-          "{}: tensor '{}' has the unknown key '{}', expected dtype, shape and data_offsets",
-          file_,
-          entry.name,
-          name.substr(0, 40));
-    }
-  }
-
-  void check_complete(const Entry& entry) const {
-    const std::string_view missing = !entry.dtype   ? "dtype"
-                                     : !entry.shape ? "shape"
-                                                    : "data_offsets";
-    if (!entry.dtype || !entry.shape || !entry.offsets) {
-      fail("{}: tensor '{}' has no '{}'", file_, entry.name, missing);
-    }
-    if (entry.offsets->size() != 2) {
-      fail(
-          "{}: tensor '{}' has {} data_offsets, expected 2",
-          file_,
-          entry.name,
-          entry.offsets->size());
-    }
-  }
-
-  std::string_view file_;
-  State state_ = State::start;
-  std::string key_;
-  bool has_metadata_ = false;
-  std::vector<Entry> entries_;
-  Metadata metadata_;
-};
-
 std::optional<uint64_t> spec_bytes(const TensorSpec& spec) {
   const std::optional<uint64_t> count = element_count(spec.shape);
   uint64_t bytes = 0;
   if (!count || __builtin_mul_overflow(*count, dtype_bytes(spec.dtype), &bytes)) return {};
   return bytes;
-}
-
-void check_unique(const std::vector<TensorInfo>& tensors, std::string_view file) {
-  std::vector<std::string_view> names;
-  names.reserve(tensors.size());
-  for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
-  std::ranges::sort(names);
-  const auto second = std::ranges::adjacent_find(names);
-  if (second != names.end()) fail("{}: the tensor '{}' appears twice", file, *second);
-}
-
-// Every tensor's bytes begin where those of the tensor before it end, and the last one's end is the
-// file's.
-void check_layout(
-    const std::vector<TensorInfo>& tensors, uint64_t data_bytes, std::string_view file) {
-  uint64_t end = 0;
-  for (const TensorInfo& tensor : tensors) {
-    if (tensor.offset != end) {
-      fail(
-          "{}: tensor '{}' begins at data byte {}, expected {} ({})",
-          file,
-          tensor.name,
-          tensor.offset,
-          end,
-          tensor.offset < end ? "it overlaps the tensor before it" : "there is a hole before it");
-    }
-    end = tensor.offset + tensor.bytes;
-  }
-  if (end != data_bytes) {
-    fail(
-        "{}: {} bytes of data follow the header, expected {}. {}",
-        file,
-        data_bytes,
-        end,
-        end > data_bytes ? "Perhaps an incomplete download?"
-                         : "There is data that no tensor owns.");
-  }
 }
 
 TensorInfo checked(Entry entry, uint64_t data_bytes, std::string_view file) {
@@ -289,6 +77,248 @@ TensorInfo checked(Entry entry, uint64_t data_bytes, std::string_view file) {
         data_bytes);
   }
   return tensor;
+}
+
+// Receives the JSON piece by piece and refuses whatever cannot be a header at once, so that no
+// depth, no duplicate and no number outside 64 bits gets past it.
+class HeaderReader : public nlohmann::json_sax<Json> {
+ public:
+  HeaderReader(std::string_view file, size_t text_bytes, uint64_t data_bytes)
+      : file_(file), data_bytes_(data_bytes) {
+    tensors_.reserve(std::min(kMaxTensors, text_bytes / kShortestEntry));
+  }
+
+  std::vector<TensorInfo> take_tensors() { return std::move(tensors_); }
+  Metadata take_metadata() { return std::move(metadata_); }
+
+  // Some writers say so that there is no metadata.
+  bool null() override {
+    if (state_ == State::top && key_ == kMetadata) return true;
+    unexpected("null");
+  }
+  bool boolean(bool) override { unexpected("a boolean"); }
+  bool number_float(number_float_t, const string_t& text) override {
+    unexpected("the number " + text.substr(0, kShownBytes));
+  }
+  bool number_integer(number_integer_t value) override {
+    unexpected("the number " + std::to_string(value));
+  }
+  bool binary(binary_t&) override { unexpected("binary data"); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (state_ != State::shape && state_ != State::offsets) {
+      unexpected("the number " + std::to_string(value));
+    }
+    if (numbers_.size() == kMaxDimensions) {
+      fail("{}: {} has more than {} numbers", file_, where(), kMaxDimensions);
+    }
+    numbers_.push_back(value);
+    return true;
+  }
+
+  bool string(string_t& value) override {
+    if (state_ == State::metadata) {
+      if (metadata_.size() == kMaxMetadata) {
+        fail("{}: the metadata have more than {} keys", file_, kMaxMetadata);
+      }
+      metadata_[key_] = std::move(value);
+      return true;
+    }
+    if (state_ != State::tensor || key_ != "dtype") unexpected("a string");
+    entry_.dtype = parse_dtype(value);
+    if (!entry_.dtype) {
+      fail(
+          "{}: tensor '{}' has the unknown dtype '{}'",
+          file_,
+          entry_.name,
+          value.substr(0, kShownBytes));
+    }
+    return true;
+  }
+
+  bool start_object(std::size_t) override {
+    if (state_ == State::start) {
+      state_ = State::top;
+    } else if (state_ == State::top) {
+      state_ = key_ == kMetadata ? State::metadata : State::tensor;
+      if (state_ == State::tensor) start_tensor();
+    } else {
+      unexpected("an object");
+    }
+    return true;
+  }
+
+  bool end_object() override {
+    if (state_ == State::tensor) end_tensor();
+    state_ = state_ == State::top ? State::end : State::top;
+    return true;
+  }
+
+  bool start_array(std::size_t) override {
+    if (state_ != State::tensor || (key_ != "shape" && key_ != "data_offsets")) {
+      unexpected("an array");
+    }
+    state_ = key_ == "shape" ? State::shape : State::offsets;
+    numbers_.clear();
+    return true;
+  }
+
+  bool end_array() override {
+    (state_ == State::shape ? entry_.shape : entry_.offsets) = numbers_;
+    state_ = State::tensor;
+    return true;
+  }
+
+  bool key(string_t& name) override {
+    if (state_ == State::tensor) check_inner_key(name);
+    if (name.size() > kMaxNameBytes) refuse_long(name);
+    const bool second = (state_ == State::top && name == kMetadata && has_metadata_) ||
+                        (state_ == State::metadata && metadata_.contains(name));
+    if (second) fail("{}: the key '{}' appears twice", file_, name);
+    if (state_ == State::top && name == kMetadata) has_metadata_ = true;
+    key_ = std::move(name);
+    return true;
+  }
+
+  bool parse_error(
+      std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+    fail("{}: the header is not valid JSON at its byte {}", file_, position);
+  }
+
+ private:
+  enum class State : uint8_t { start, top, metadata, tensor, shape, offsets, end };
+
+  std::string where() const {
+    switch (state_) {
+      case State::start:
+      case State::end:
+        return "the header";
+      case State::top:
+        return "the entry '" + key_ + "'";
+      case State::metadata:
+        return "the metadata '" + key_ + "'";
+      case State::tensor:
+      case State::shape:
+      case State::offsets:
+        return "'" + key_ + "' of tensor '" + entry_.name + "'";
+    }
+    return {};
+  }
+
+  std::string_view expected() const {
+    switch (state_) {
+      case State::start:
+      case State::end:
+      case State::top:
+        return "an object";
+      case State::metadata:
+        return "a string";
+      case State::tensor:
+        return key_ == "dtype" ? "a string" : "an array";
+      case State::shape:
+      case State::offsets:
+        return "a number from 0 to 2^64 - 1";
+    }
+    return {};
+  }
+
+  [[noreturn]] void unexpected(std::string_view found) const {
+    fail("{}: {} is {}, expected {}", file_, where(), found, expected());
+  }
+
+  void check_inner_key(const std::string& name) const {
+    const bool second = (name == "dtype" && entry_.dtype) || (name == "shape" && entry_.shape) ||
+                        (name == "data_offsets" && entry_.offsets);
+    if (second) fail("{}: tensor '{}' has two '{}'", file_, entry_.name, name);
+    if (name != "dtype" && name != "shape" && name != "data_offsets") {
+      fail(
+          "{}: tensor '{}' has the unknown key '{}', expected dtype, shape and data_offsets",
+          file_,
+          entry_.name,
+          name.substr(0, kShownBytes));
+    }
+  }
+
+  [[noreturn]] void refuse_long(const std::string& name) const {
+    fail(
+        "{}: a {} has {} bytes, expected at most {}: '{}...'",
+        file_,
+        state_ == State::metadata ? "key of the metadata" : "tensor's name",
+        name.size(),
+        kMaxNameBytes,
+        name.substr(0, kShownBytes));
+  }
+
+  void start_tensor() {
+    if (tensors_.size() == kMaxTensors) {
+      fail("{}: the header has more than {} tensors", file_, kMaxTensors);
+    }
+    entry_ = {};
+    entry_.name = key_;
+  }
+
+  void end_tensor() {
+    const std::string_view missing = !entry_.dtype     ? "dtype"
+                                     : !entry_.shape   ? "shape"
+                                     : !entry_.offsets ? "data_offsets"
+                                                       : "";
+    if (!missing.empty()) fail("{}: tensor '{}' has no '{}'", file_, entry_.name, missing);
+    if (entry_.offsets->size() != 2) {
+      fail(
+          "{}: tensor '{}' has {} data_offsets, expected 2",
+          file_,
+          entry_.name,
+          entry_.offsets->size());
+    }
+    tensors_.push_back(checked(std::move(entry_), data_bytes_, file_));
+  }
+
+  std::string_view file_;
+  State state_ = State::start;
+  std::string key_;
+  bool has_metadata_ = false;
+  uint64_t data_bytes_;
+  Entry entry_ = {};                    // that is being read
+  std::vector<uint64_t> numbers_ = {};  // its list that is being read
+  std::vector<TensorInfo> tensors_ = {};
+  Metadata metadata_;
+};
+
+void check_unique(const std::vector<TensorInfo>& tensors, std::string_view file) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
+  std::ranges::sort(names);
+  const auto second = std::ranges::adjacent_find(names);
+  if (second != names.end()) fail("{}: the tensor '{}' appears twice", file, *second);
+}
+
+// Every tensor's bytes begin where those of the tensor before it end, and the last one's end is the
+// file's.
+void check_layout(
+    const std::vector<TensorInfo>& tensors, uint64_t data_bytes, std::string_view file) {
+  uint64_t end = 0;
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.offset != end) {
+      fail(
+          "{}: tensor '{}' begins at data byte {}, expected {} ({})",
+          file,
+          tensor.name,
+          tensor.offset,
+          end,
+          tensor.offset < end ? "it overlaps the tensor before it" : "there is a hole before it");
+    }
+    end = tensor.offset + tensor.bytes;
+  }
+  if (end != data_bytes) {
+    fail(
+        "{}: {} bytes of data follow the header, expected {}. {}",
+        file,
+        data_bytes,
+        end,
+        end > data_bytes ? "Perhaps an incomplete download?"
+                         : "There is data that no tensor owns.");
+  }
 }
 
 uint64_t read_little_endian(std::span<const std::byte, kLengthBytes> bytes) {
@@ -412,17 +442,14 @@ Header parse_header(std::string_view text, uint64_t file_bytes, std::string_view
   if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
     fail("{}: the header is not valid JSON at its byte {}", file_name, zero);
   }
-  HeaderReader reader(file_name);
-  Json::sax_parse(text, &reader);
-
   Header header;
-  header.metadata = reader.take_metadata();
   header.data_begin = kLengthBytes + text.size();
   header.file_bytes = file_bytes;
   const uint64_t data_bytes = file_bytes - header.data_begin;
-  for (Entry& entry : reader.take_entries()) {
-    header.tensors.push_back(checked(std::move(entry), data_bytes, file_name));
-  }
+  HeaderReader reader(file_name, text.size(), data_bytes);
+  Json::sax_parse(text, &reader);
+  header.metadata = reader.take_metadata();
+  header.tensors = reader.take_tensors();
   check_unique(header.tensors, file_name);
   // A tensor without bytes comes before the one that begins at the same place.
   std::ranges::stable_sort(header.tensors, {}, [](const TensorInfo& tensor) {

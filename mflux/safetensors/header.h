@@ -28,6 +28,10 @@ struct TensorInfo {
   bool operator==(const TensorInfo&) const = default;
 };
 
+// No model comes near these. What is made of a header takes several times its text.
+constexpr size_t kMaxTensors = 100'000;  // of a file and of a folder
+constexpr size_t kMaxNameBytes = 1000;
+
 using Metadata = std::map<std::string, std::string>;
 
 struct Header {
@@ -41,7 +45,8 @@ struct Header {
 
 // Throws Error (file, tensor, found, expected) unless the file is well-formed to the last byte:
 // header length, JSON, duplicate names, dtypes, shapes, offsets that neither overlap nor leave
-// holes, size of the file. Never allocates more than the file holds, nor more than 100 MB.
+// holes, size of the file; and if it has more than 100 MB, 100,000 tensors, 10,000 keys of
+// metadata, or a name longer than 1000 bytes.
 Header read_header(const File& file);
 
 // The same on the first bytes of a file: `text` is the JSON, `file_bytes` the whole file's size.
