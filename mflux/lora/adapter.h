@@ -6,12 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "mflux/base/file_stamp.h"
-#include "mflux/base/mapped_files.h"
+#include "mflux/base/joined_files.h"
 #include "mflux/lora/update.h"
 #include "mflux/safetensors/header.h"
 
@@ -37,7 +38,7 @@ struct LoraSpec {
 };
 
 struct Adapter {
-  MappedFiles file;
+  std::unique_ptr<const JoinedFiles> file;        // from which the updates read
   safetensors::Header header = {};                // of all files; offsets count in `file`
   std::filesystem::path path = {};                // as given
   std::vector<std::filesystem::path> files = {};  // more than one if it is sharded

@@ -23,8 +23,7 @@ std::string shape_text(const TensorInfo& info) {
 }
 
 Alpha alpha_from_tensor(const TensorInfo& info, const FileContext& file) {
-  const auto data = file.bytes.subspan(info.offset, info.bytes);
-  const std::optional<double> value = read_scalar(info.spec, data);
+  const std::optional<double> value = read_scalar(info, file.bytes);
   if (!value) {
     return {
         .refusal = Refusal{
@@ -55,7 +54,7 @@ std::string size_text(const Shape& shape) {
   return fmt::format("{}", fmt::join(shape, " x "));
 }
 
-std::optional<Refusal> check_values(const TensorInfo& info, std::span<const std::byte> file) {
+std::optional<Refusal> check_values(const TensorInfo& info, const JoinedFiles& file) {
   if (info.bytes == 0) {
     return Refusal{
         ProblemKind::empty_tensor,
@@ -66,8 +65,7 @@ std::optional<Refusal> check_values(const TensorInfo& info, std::span<const std:
         ProblemKind::bad_dtype,
         fmt::format("'{}' has dtype {}, expected floats", info.name, dtype_name(info.spec.dtype))};
   }
-  const auto data = file.subspan(info.offset, info.bytes);
-  if (all_finite(info.spec.dtype, data)) return std::nullopt;
+  if (all_finite(info, file)) return std::nullopt;
   return Refusal{
       ProblemKind::non_finite, fmt::format("'{}' holds values that are not finite", info.name)};
 }
@@ -252,7 +250,7 @@ bool Builder::refuse_shape(const TensorInfo& info, std::string_view expected) {
 }
 
 Factor Builder::factor(const TensorInfo& info, uint64_t rows, uint64_t columns) const {
-  return {&info, file_.bytes.subspan(info.offset, info.bytes), rows, columns};
+  return {&info, &file_.bytes, rows, columns};
 }
 
 std::optional<Factor> Builder::matrix(Parameter parameter) {

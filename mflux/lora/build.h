@@ -16,8 +16,8 @@ namespace mflux::lora {
 // What is the same for all modules of a file.
 struct FileContext {
   const BaseModel& model;
-  std::span<const std::byte> bytes;  // of the whole file
-  double scale = 1;                  // the user's
+  const JoinedFiles& bytes;  // of the whole file
+  double scale = 1;          // the user's
   AdapterConfig metadata = {};
   AdapterConfig sidecar = {};
   bool transposed = false;  // the file's matrices are in the other order
@@ -35,8 +35,7 @@ Fit fit_of(const Module& module, const BaseModel& model);
 std::optional<uint64_t> rank_of(const Module& module, bool transposed);
 
 // What keeps the numbers of a tensor from being used: none there, no floats, not finite.
-std::optional<Refusal> check_values(
-    const safetensors::TensorInfo& info, std::span<const std::byte> file);
+std::optional<Refusal> check_values(const safetensors::TensorInfo& info, const JoinedFiles& file);
 
 // The alpha that counts for a pair, and where it is from.
 struct Alpha {

@@ -225,8 +225,7 @@ std::optional<LowRank> Builder::low_rank_with_core() {
 
 bool Builder::has_base_width(const TensorInfo& shape) {
   if (shape.spec.elements() != 2) return !refuse_shape(shape, "two numbers");
-  const std::vector<uint64_t> sizes =
-      read_integers(shape.spec, file_.bytes.subspan(shape.offset, shape.bytes));
+  const std::vector<uint64_t> sizes = read_integers(shape, file_.bytes);
   if (sizes.size() == 2 && sizes[0] == target_.outputs && sizes[1] == target_.inputs) return true;
   if (sizes.size() == 2 && sizes[0] == target_.outputs && sizes[1] > target_.inputs &&
       is_input_layer(target_, file_.model)) {

@@ -246,8 +246,7 @@ void Builder::add_glora() {
 
 void Builder::add_ia3() {
   const TensorInfo& direction = *module_.find(on_input);
-  const std::optional<double> value =
-      read_scalar(direction.spec, file_.bytes.subspan(direction.offset, direction.bytes));
+  const std::optional<double> value = read_scalar(direction, file_.bytes);
   if (!value || (*value != 0 && *value != 1)) {
     refuse(
         ProblemKind::bad_dtype,

@@ -2,9 +2,9 @@
 #include "mflux/lora/contents.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,6 +22,8 @@ namespace mflux::lora {
 namespace {
 
 using safetensors::TensorInfo;
+
+constexpr size_t kMaxKeys = 20'000;  // several times what any model here has places for
 
 void use_config(
     ParsedConfig parsed, std::string_view what, AdapterConfig& out, std::vector<std::string>& bad) {
@@ -72,7 +74,8 @@ void check_adapters(const std::set<std::string, std::less<>>& names, Contents& c
 }
 
 void group_keys(Contents& contents) {
-  std::map<std::string, size_t> positions;
+  std::unordered_map<std::string_view, size_t> positions;    // of names in contents.modules,
+  contents.modules.reserve(contents.header.tensors.size());  // which therefore never moves
   std::set<std::string, std::less<>> adapters;
   for (const TensorInfo& info : contents.header.tensors) {
     const std::string key = safetensors::without_wrappers(info.name);
@@ -87,35 +90,61 @@ void group_keys(Contents& contents) {
     }
     contents.other_order = contents.other_order || parsed->other_order;
     if (!parsed->adapter.empty()) adapters.emplace(parsed->adapter);
-    const std::string module(parsed->module);
-    const auto [position, is_new] = positions.emplace(module, contents.modules.size());
-    if (is_new) contents.modules.push_back({module, {}});
+    auto position = positions.find(parsed->module);
+    if (position == positions.end()) {
+      contents.modules.push_back({std::string(parsed->module), {}});
+      position = positions.emplace(contents.modules.back().name, contents.modules.size() - 1).first;
+    }
     contents.modules[position->second].parts.push_back(
         {parsed->parameter, &info, ending_of(key, *parsed)});
   }
   check_adapters(adapters, contents);
 }
 
-// Headers of all files as one; where a tensor lies follows from where its file is mapped.
+// No tensor of a shard is in another one, too.
+void check_unique(const Contents& contents, const safetensors::Header& joined) {
+  if (contents.files.size() < 2) return;
+  std::vector<const TensorInfo*> sorted;
+  for (const TensorInfo& info : joined.tensors) sorted.push_back(&info);
+  std::ranges::sort(sorted, [](const TensorInfo* a, const TensorInfo* b) {
+    return std::pair(std::string_view(a->name), a->offset) <
+           std::pair(std::string_view(b->name), b->offset);
+  });
+  const auto twice = std::ranges::adjacent_find(sorted, {}, &TensorInfo::name);
+  if (twice == sorted.end()) return;
+  const auto& places = contents.file->places();
+  const auto next =
+      std::ranges::upper_bound(places, (*std::next(twice))->offset, {}, &JoinedFiles::Place::begin);
+  fail(
+      "{}: the tensor '{}' is in another shard too",
+      std::prev(next)->file.path().string(),
+      (*twice)->name);
+}
+
+// Headers of all files as one.
 safetensors::Header join_headers(const Contents& contents) {
   safetensors::Header joined;
-  std::set<std::string> names;
   for (size_t i = 0; i < contents.files.size(); ++i) {
-    safetensors::Header header = safetensors::read_header(File::open(contents.files[i]));
-    const auto [begin, end] = contents.file.places()[i];
-    if (header.file_bytes != end - begin) {
+    const JoinedFiles::Place& place = contents.file->places()[i];
+    safetensors::Header header = safetensors::read_header(place.file);
+    if (header.file_bytes != place.bytes) {
       fail("{}: changed while it was read", contents.files[i].string());
+    }
+    if (joined.tensors.size() + header.tensors.size() > kMaxKeys) {
+      fail(
+          "{}: holds {} tensors, more than the {} that a LoRA may have",
+          contents.files[i].string(),
+          joined.tensors.size() + header.tensors.size(),
+          kMaxKeys);
     }
     joined.file_bytes += header.file_bytes;
     joined.metadata.merge(header.metadata);
     for (TensorInfo& info : header.tensors) {
-      if (!names.insert(info.name).second) {
-        fail("{}: the tensor '{}' is in another shard too", contents.files[i].string(), info.name);
-      }
-      info.offset += begin;
+      info.offset += place.begin;
       joined.tensors.push_back(std::move(info));
     }
   }
+  check_unique(contents, joined);
   return joined;
 }
 
@@ -136,7 +165,7 @@ Contents open_contents(const std::filesystem::path& path) {
       .path = path.has_filename() ? path : path.parent_path(),  // of "folder/"
       .files = files,
       .stamps = stamps_of(files),
-      .file = MappedFiles(files)};
+      .file = std::make_unique<const JoinedFiles>(files)};
   contents.header = join_headers(contents);
   check_unchanged(contents.files, contents.stamps);  // what was mapped is what was stamped
   read_configs(contents);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,7 +13,7 @@
 #include <vector>
 
 #include "mflux/base/file_stamp.h"
-#include "mflux/base/mapped_files.h"
+#include "mflux/base/joined_files.h"
 #include "mflux/lora/adapter_config.h"
 #include "mflux/lora/module.h"
 #include "mflux/safetensors/header.h"
@@ -29,11 +30,11 @@ struct Contents {
   std::filesystem::path path;
   std::vector<std::filesystem::path> files;
   std::vector<FileStamp> stamps;  // of the files, as they were when they were opened
-  MappedFiles file;
-  safetensors::Header header = {};      // of all files; offsets count in `file`
-  std::optional<Refusal> refusal = {};  // why nothing of it can be merged
-  std::vector<Module> modules = {};     // in file order, their places not resolved
-  std::vector<StrayKey> ignored = {};   // no weight change: left out with a word
+  std::unique_ptr<const JoinedFiles> file;  // at an address that stays: factors read from it
+  safetensors::Header header = {};          // of all files; offsets count in `file`
+  std::optional<Refusal> refusal = {};      // why nothing of it can be merged
+  std::vector<Module> modules = {};         // in file order, their places not resolved
+  std::vector<StrayKey> ignored = {};       // no weight change: left out with a word
   std::vector<StrayKey> refused = {};
   AdapterConfig metadata = {};
   AdapterConfig sidecar = {};  // adapter_config.json beside the file

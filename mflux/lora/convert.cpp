@@ -35,6 +35,7 @@ constexpr std::array<std::string_view, 5> kReplaced = {
     "transformer.r"};
 // Of CLIP's layers PEFT sees the names of transformers 5.
 constexpr std::string_view kClipModel = "text_model.";
+constexpr uint64_t kPieceBytes = 1 << 20;  // copied at a time
 
 bool is_plain(const Module& module) {
   return std::ranges::all_of(module.parts, [](const Part& part) {
@@ -225,7 +226,7 @@ class Converter {
     const uint64_t rank = rank_of(module, transposed_).value();
     const FileContext file{
         .model = model_,
-        .bytes = contents_.file.bytes(),
+        .bytes = *contents_.file,
         .metadata = contents_.metadata,
         .sidecar = contents_.sidecar};
     const Alpha alpha = find_alpha(module, rank, file, notes_);
@@ -303,7 +304,7 @@ class Converter {
   }
 
   WrittenTensors values_of(const WrittenLayer& layer) const {
-    return write_layer(layer, style_, contents_.file.bytes(), bias_in_.at(layer.target->component));
+    return write_layer(layer, style_, *contents_.file, bias_in_.at(layer.target->component));
   }
 
   void add_header(std::string name, TensorSpec spec) {
@@ -350,11 +351,19 @@ class Converter {
     for (const auto& [name, module] : renamed_) {
       for (const Part& part : module->parts) {
         const std::string key = fmt::format("{}{}", name, ending_of(part));
-        file.file().write(
-            offsets.at(key), contents_.file.bytes().subspan(part.info->offset, part.info->bytes));
+        copy(*part.info, file.file(), offsets.at(key));
       }
     }
     file.publish();
+  }
+
+  void copy(const TensorInfo& info, const File& to, uint64_t offset) const {
+    std::vector<std::byte> piece(std::min<uint64_t>(info.bytes, kPieceBytes));
+    for (uint64_t done = 0; done < info.bytes; done += piece.size()) {
+      piece.resize(std::min<uint64_t>(piece.size(), info.bytes - done));
+      contents_.file->read(info.offset + done, piece);
+      to.write(offset + done, piece);
+    }
   }
 
   const LoraSpec& lora_;

@@ -2,10 +2,17 @@
 #include "mflux/lora/factor.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 #include "mflux/lora/values.h"
 
 namespace mflux::lora {
+namespace {
+
+constexpr size_t kPieceBytes = 1 << 16;  // read at a time; whole values of every dtype
+
+}  // namespace
 
 std::string_view alpha_source_name(AlphaSource source) {
   switch (source) {
@@ -24,7 +31,16 @@ std::string_view alpha_source_name(AlphaSource source) {
 void read_values(const Factor& factor, uint64_t begin, double scale, std::span<float> out) {
   const Dtype dtype = factor.info->spec.dtype;
   const uint64_t size = dtype_bytes(dtype);
-  read_scaled(dtype, factor.data.subspan(begin * size, out.size() * size), scale, out);
+  std::array<std::byte, kPieceBytes> buffer;
+  uint64_t offset = factor.info->offset + begin * size;
+  while (!out.empty()) {
+    const auto values = out.first(std::min<size_t>(out.size(), kPieceBytes / size));
+    const auto piece = std::span(buffer).first(values.size() * size);
+    factor.file->read(offset, piece);
+    read_scaled(dtype, piece, scale, values);
+    offset += piece.size();
+    out = out.subspan(values.size());
+  }
 }
 
 std::vector<float> read_factor(const Factor& factor, double scale) {

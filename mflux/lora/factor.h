@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mflux/base/joined_files.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::lora {
@@ -16,10 +17,10 @@ enum class AlphaSource : uint8_t { tensor, metadata, adapter_config, none };
 
 std::string_view alpha_source_name(AlphaSource source);  // "tensor", ..., "none"
 
-// A matrix or vector of the mapped file, as stored.
+// A matrix or vector of a file, as stored.
 struct Factor {
   const safetensors::TensorInfo* info = nullptr;
-  std::span<const std::byte> data = {};
+  const JoinedFiles* file = nullptr;
   uint64_t rows = 0;
   uint64_t columns = 0;  // 1 for a vector
 
@@ -38,7 +39,7 @@ struct Product {
 };
 
 // Values [begin, begin + out.size()) in the order they are stored, times `scale`: the product in
-// double, rounded once.
+// double, rounded once. They are read from the file each time.
 void read_values(const Factor& factor, uint64_t begin, double scale, std::span<float> out);
 
 // All of it.

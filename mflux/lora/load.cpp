@@ -37,13 +37,13 @@ class Loader {
         path_(contents_.path.string()),
         file_{
             .model = model,
-            .bytes = contents_.file.bytes(),
+            .bytes = *contents_.file,
             .scale = spec.scale,
             .metadata = std::move(contents_.metadata),
             .sidecar = std::move(contents_.sidecar)} {}
 
   void run() {
-    for (const TensorInfo& info : contents_.header.tensors) records_[info.name].key = info.name;
+    for (const TensorInfo& info : contents_.header.tensors) records_[info.name] = {};
     for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
     if (const auto refusal = whole_refusal()) return refuse_all(*refusal);
     for (std::string& message : contents_.bad_metadata) {
@@ -115,7 +115,10 @@ class Loader {
   }
 
   std::string explain_key(std::string_view key) {
+    constexpr size_t kMostParts = 8;  // of an ending
+    size_t parts = 0;
     for (size_t dot = key.rfind('.'); dot != key.npos && dot > 0; dot = key.rfind('.', dot - 1)) {
+      if (++parts > kMostParts) break;
       const Place place = names_.resolve(key.substr(0, dot));
       if (place.target == nullptr) continue;
       return fmt::format(
@@ -292,7 +295,11 @@ class Loader {
 
   void finish() {
     std::vector<KeyRecord> keys;
-    for (auto& [key, record] : records_) keys.push_back(std::move(record));
+    keys.reserve(records_.size());
+    for (auto& [key, record] : records_) {
+      record.key = key;
+      keys.push_back(std::move(record));
+    }
     loaded_.adapters.push_back(
         {.file = std::move(contents_.file),
          .header = std::move(contents_.header),
@@ -317,7 +324,7 @@ class Loader {
   std::string path_;
   FileContext file_;
   Notes notes_;
-  std::map<std::string, KeyRecord> records_;
+  std::map<std::string_view, KeyRecord> records_;  // names of contents_.header
   std::vector<Update> updates_;
   std::vector<std::pair<const Module*, Algorithm>> applicable_;
 };

@@ -105,7 +105,7 @@ class InputDora {
 };
 
 uint64_t strip_columns(uint64_t rows) {
-  return std::max<uint64_t>(1, kStripBytes / (rows * sizeof(double)));
+  return std::max<uint64_t>(1, kStripBytes / std::max<uint64_t>(1, rows * sizeof(double)));
 }
 
 // Rotates a strip of columns, all of its rows in double, and rounds once at the end.

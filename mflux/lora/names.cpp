@@ -13,6 +13,7 @@ namespace {
 constexpr std::string_view kTransformer = "transformer";
 constexpr size_t kMaxCompared = 300;  // different unknown names that are compared with the known
 constexpr size_t kMaxComparedLength = 200;
+constexpr size_t kMaxSequences = 8;  // of PyTorch in one name; a model has one or two
 constexpr uint64_t kMaxBlocks = 10'000;
 
 struct Prefix {
@@ -121,6 +122,7 @@ std::string flatten(std::string_view name) {
 Names::Names(const BaseModel& model) : targets_(model.targets) {
   for (Target& target : targets_) {
     Component& component = components_[target.component];
+    component.longest = std::max(component.longest, target.alias.size());
     if (!component.dotted.emplace(target.alias, &target).second) continue;
     const auto [flat, is_new] = component.flat.emplace(flatten(target.alias), &target);
     if (!is_new && flat->second != nullptr && flat->second->rows != target.rows) {
@@ -132,14 +134,14 @@ Names::Names(const BaseModel& model) : targets_(model.targets) {
 
 const Target* Names::find(std::string_view component, std::string_view name) const {
   const auto names = components_.find(component);
-  if (names == components_.end()) return nullptr;
+  if (names == components_.end() || name.size() > names->second.longest) return nullptr;
   const auto found = names->second.dotted.find(name);
   return found == names->second.dotted.end() ? nullptr : found->second;
 }
 
 const Target* Names::find_flat(std::string_view component, std::string_view name) const {
   const auto names = components_.find(component);
-  if (names == components_.end()) return nullptr;
+  if (names == components_.end() || name.size() > names->second.longest) return nullptr;
   const auto found = names->second.flat.find(flatten(name));
   return found == names->second.flat.end() ? nullptr : found->second;
 }
@@ -148,9 +150,11 @@ const Target* Names::find_flat(std::string_view component, std::string_view name
 Place Names::resolve(std::string_view module) const {
   Place place = resolve_as_is(module);
   std::string name(module);
+  size_t sequences = 0;
   for (size_t at = 0; place.target == nullptr && (at = name.find(kSequence, at)) != name.npos;) {
     const size_t number = at + kSequence.size();
     if (number < name.size() && is_digit(name[number])) {
+      if (++sequences > kMaxSequences) break;
       name.erase(at, kSequence.size() - 1);
       if (const Place other = resolve_as_is(name); other.target != nullptr) return other;
     } else {

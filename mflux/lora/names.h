@@ -46,6 +46,7 @@ class Names {
     std::unordered_map<std::string_view, const Target*> dotted;  // views of targets_
     std::unordered_map<std::string, const Target*> flat;         // null: two layers flatten to it
     std::map<std::string, const Target*> shapes;                 // block numbers replaced by #
+    size_t longest = 0;                                          // bytes of a name
   };
 
   Place resolve_as_is(std::string_view module) const;

@@ -105,7 +105,7 @@ class Finder {
   }
 
   std::optional<double> value_of(const TensorInfo& info) const {
-    return read_scalar(info.spec, file_.bytes.subspan(info.offset, info.bytes));
+    return read_scalar(info, file_.bytes);
   }
 
   // None: the tensors do not tell.

@@ -45,10 +45,10 @@ std::span<const std::byte> StoredMatrix::at(uint64_t row, uint64_t column, uint6
 }
 
 StoredMatrix read_matrix(
-    const safetensors::TensorInfo& info, std::span<const std::byte> file, bool transposed) {
-  const auto bytes = file.subspan(info.offset, info.bytes);
-  StoredMatrix matrix{
-      info.spec.dtype, info.spec.rows(), info.spec.row_elements(), {bytes.begin(), bytes.end()}};
+    const safetensors::TensorInfo& info, const JoinedFiles& file, bool transposed) {
+  StoredMatrix matrix =
+      StoredMatrix::zeros(info.spec.dtype, info.spec.rows(), info.spec.row_elements());
+  file.read(info.offset, matrix.data);
   if (!transposed) return matrix;
   StoredMatrix other = StoredMatrix::zeros(matrix.dtype, matrix.columns, matrix.rows);
   for (uint64_t i = 0; i < matrix.rows; ++i) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "mflux/base/joined_files.h"
 #include "mflux/base/tensor.h"
 #include "mflux/safetensors/header.h"
 
@@ -24,11 +25,11 @@ struct StoredMatrix {
   bool operator==(const StoredMatrix&) const = default;
 };
 
-// A tensor of the mapped file. A vector has one column; dimensions of size 1 behind the first two,
+// A tensor of a file. A vector has one column; dimensions of size 1 behind the first two,
 // and of more than two all behind the first, make up the columns. `transposed`: the other way
 // round.
 StoredMatrix read_matrix(
-    const safetensors::TensorInfo& info, std::span<const std::byte> file, bool transposed = false);
+    const safetensors::TensorInfo& info, const JoinedFiles& file, bool transposed = false);
 
 StoredMatrix rows_of(const StoredMatrix& matrix, uint64_t begin, uint64_t count);
 StoredMatrix columns_of(const StoredMatrix& matrix, std::span<const uint64_t> columns);

@@ -104,7 +104,7 @@ class Surveyor {
         part.parameter == Parameter::on_input || part.parameter == Parameter::oft_scaled) {
       return;
     }
-    if (auto refusal = check_values(*part.info, contents_.file.bytes())) {
+    if (auto refusal = check_values(*part.info, *contents_.file)) {
       problem(refusal->kind, module.name, std::move(refusal->message));
     }
   }
@@ -131,7 +131,7 @@ class Surveyor {
     surveyed.inputs = survey_.transposed ? down.rows() : down.row_elements();
     const FileContext file{
         .model = no_model_,
-        .bytes = contents_.file.bytes(),
+        .bytes = *contents_.file,
         .metadata = contents_.metadata,
         .sidecar = contents_.sidecar};
     Alpha alpha = find_alpha(module, *rank, file, notes_);
@@ -210,7 +210,7 @@ class Surveyor {
 
   bool is_zero(const safetensors::TensorInfo& info) const {
     if (!is_float(info.spec.dtype)) return false;
-    return all_zero(info.spec.dtype, contents_.file.bytes().subspan(info.offset, info.bytes));
+    return all_zero(info, *contents_.file);
   }
 
   const BaseModel no_model_ = {};

@@ -11,8 +11,9 @@
 namespace mflux::lora {
 namespace {
 
-constexpr double kMaxInteger = 1e15;  // exact in double
-constexpr size_t kChunk = 16384;      // values converted at a time
+constexpr double kMaxInteger = 1e15;       // exact in double
+constexpr size_t kChunk = 16384;           // values converted at a time
+constexpr uint64_t kPieceBytes = 1 << 20;  // read at a time; whole values of every dtype
 
 template <typename T>
 T value_at(std::span<const std::byte> data, size_t index) {
@@ -32,7 +33,44 @@ double float_scalar(Dtype dtype, std::span<const std::byte> data) {
   return static_cast<double>(value[0]);
 }
 
+// Is it true of every piece of a tensor's bytes.
+template <typename Check>
+bool all_pieces(const safetensors::TensorInfo& info, const JoinedFiles& file, Check check) {
+  std::vector<std::byte> piece(std::min<uint64_t>(info.bytes, kPieceBytes));
+  for (uint64_t done = 0; done < info.bytes; done += piece.size()) {
+    piece.resize(std::min<uint64_t>(piece.size(), info.bytes - done));
+    file.read(info.offset + done, piece);
+    if (!check(piece)) return false;
+  }
+  return true;
+}
+
+std::vector<std::byte> all_bytes(const safetensors::TensorInfo& info, const JoinedFiles& file) {
+  std::vector<std::byte> data(info.bytes);
+  file.read(info.offset, data);
+  return data;
+}
+
 }  // namespace
+
+bool all_finite(const safetensors::TensorInfo& info, const JoinedFiles& file) {
+  return all_pieces(
+      info, file, [&](const auto& piece) { return all_finite(info.spec.dtype, piece); });
+}
+
+bool all_zero(const safetensors::TensorInfo& info, const JoinedFiles& file) {
+  return all_pieces(
+      info, file, [&](const auto& piece) { return all_zero(info.spec.dtype, piece); });
+}
+
+std::optional<double> read_scalar(const safetensors::TensorInfo& info, const JoinedFiles& file) {
+  if (info.spec.elements() != 1) return std::nullopt;
+  return read_scalar(info.spec, all_bytes(info, file));
+}
+
+std::vector<uint64_t> read_integers(const safetensors::TensorInfo& info, const JoinedFiles& file) {
+  return read_integers(info.spec, all_bytes(info, file));
+}
 
 bool all_finite(Dtype dtype, std::span<const std::byte> data) {
   const size_t chunk_bytes = kChunk * static_cast<size_t>(dtype_bytes(dtype));

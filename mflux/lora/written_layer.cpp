@@ -39,7 +39,7 @@ std::vector<uint64_t> source_rows(const std::vector<RowMap>& maps) {
 
 class LayerWriter {
  public:
-  LayerWriter(const WrittenLayer& layer, const WritingStyle& style, std::span<const std::byte> file)
+  LayerWriter(const WrittenLayer& layer, const WritingStyle& style, const JoinedFiles& file)
       : layer_(layer), style_(style), file_(file) {}
 
   WrittenTensors write(bool zero_bias) {
@@ -195,7 +195,7 @@ class LayerWriter {
 
   const WrittenLayer& layer_;
   const WritingStyle& style_;
-  std::span<const std::byte> file_;
+  const JoinedFiles& file_;
   std::vector<Group> groups_;
   double scale_ = 1;
   Dtype up_dtype_ = Dtype::f32;
@@ -215,10 +215,7 @@ bool overlap(const std::vector<DensePart>& parts) {
 }  // namespace
 
 WrittenTensors write_layer(
-    const WrittenLayer& layer,
-    const WritingStyle& style,
-    std::span<const std::byte> file,
-    bool zero_bias) {
+    const WrittenLayer& layer, const WritingStyle& style, const JoinedFiles& file, bool zero_bias) {
   return LayerWriter(layer, style, file).write(zero_bias);
 }
 

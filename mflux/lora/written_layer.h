@@ -58,12 +58,9 @@ struct WrittenTensors {
   bool widened = false;  // B became F32, so that its scales could be evened out
 };
 
-// `file`: the bytes of the source. `zero_bias`: a layer without bias of B gets one of zeros.
+// `file`: the source. `zero_bias`: a layer without bias of B gets one of zeros.
 WrittenTensors write_layer(
-    const WrittenLayer& layer,
-    const WritingStyle& style,
-    std::span<const std::byte> file,
-    bool zero_bias);
+    const WrittenLayer& layer, const WritingStyle& style, const JoinedFiles& file, bool zero_bias);
 
 // Why the style cannot say it; "" if it can.
 std::string why_not(const WrittenLayer& layer, const WritingStyle& style);

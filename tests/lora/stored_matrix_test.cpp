@@ -2,6 +2,7 @@
 #include "mflux/lora/stored_matrix.h"
 
 #include <cstring>
+#include <filesystem>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -35,13 +36,17 @@ TEST_CASE("rows and columns are picked without touching a value") {
 
 TEST_CASE("a tensor is read as rows of the first dimension, or turned") {
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
-  const std::vector<std::byte> file = testing::bytes_of(values);
-  const safetensors::TensorInfo convolution{"x", {Dtype::f32, {2, 3, 1, 1}}, 0, file.size()};
+  const testing::TempDir folder;
+  const std::vector<std::filesystem::path> paths = {folder / "x"};
+  const std::vector<std::byte> bytes = testing::bytes_of(values);
+  testing::write_file(paths.front(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const JoinedFiles file(paths);
+  const safetensors::TensorInfo convolution{"x", {Dtype::f32, {2, 3, 1, 1}}, 0, bytes.size()};
   CHECK(read_matrix(convolution, file).columns == 3);
   const StoredMatrix turned = read_matrix(convolution, file, true);
   CHECK(turned.rows == 3);
   CHECK(values_of(turned) == std::vector<float>{1, 4, 2, 5, 3, 6});
-  const safetensors::TensorInfo vector{"x", {Dtype::f32, {6}}, 0, file.size()};
+  const safetensors::TensorInfo vector{"x", {Dtype::f32, {6}}, 0, bytes.size()};
   CHECK(read_matrix(vector, file).rows == 6);
 }
 
