@@ -25,6 +25,7 @@ std::vector<std::byte> read_part(
 }  // namespace
 
 StoredRows StoredRows::rows(uint64_t begin, uint64_t count, uint64_t total) const {
+  if (total == 0) return {};
   const auto part = [&](std::span<const std::byte> bytes) {
     const uint64_t row_bytes = bytes.size() / total;
     return bytes.subspan(begin * row_bytes, count * row_bytes);

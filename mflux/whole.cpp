@@ -128,7 +128,8 @@ class WholeMerge {
     const uint64_t columns = component.tensors[rows.front().piece->source].spec.row_elements();
     WholeTensor& tensor = tensors_.emplace(name, WholeTensor(count, columns)).first->second;
     for (const SourceRows& part : rows) {
-      const uint64_t step = std::max<uint64_t>(1, kBlockBytes / (columns * sizeof(float)));
+      const uint64_t step =
+          std::max<uint64_t>(1, kBlockBytes / std::max<uint64_t>(1, columns * sizeof(float)));
       for (uint64_t row = 0; row < part.piece->count; row += step) {
         const uint64_t some = std::min(step, part.piece->count - row);
         read_source_rows(
@@ -177,7 +178,8 @@ class WholeMerge {
       size_t adapter,
       WholeTensor& tensor) {
     const uint64_t columns = tensor.columns();
-    const uint64_t step = std::max<uint64_t>(1, kBlockBytes / (columns * sizeof(float)));
+    const uint64_t step =
+        std::max<uint64_t>(1, kBlockBytes / std::max<uint64_t>(1, columns * sizeof(float)));
     tensor.change_row(adapter, 0);  // there before threads ask for it
     run_parallel((rows.count + step - 1) / step, [&](uint64_t block) {
       const uint64_t begin = block * step;

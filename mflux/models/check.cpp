@@ -204,8 +204,14 @@ void check_shapes(
   check_shortcuts(component, widths, problems);
   for (const auto& [name, tensor] : component.tensors) {
     const Shape expected = widths.expected(tensor);
-    if (expected == tensor.spec.shape) continue;
     const SourceComponent::Tensor& found = source.tensors[tensor.rows.front().source];
+    // A vector may be a mark that holds nothing.
+    if (tensor.spec.shape.size() > 1 && std::ranges::count(tensor.spec.shape, 0U) != 0) {
+      problems.wrong.push_back(fmt::format(
+          "'{}' has shape {}: it holds no values", found.name, to_string(found.spec.shape)));
+      continue;
+    }
+    if (expected == tensor.spec.shape) continue;
     const std::string as = found.spec.shape == tensor.spec.shape
                                ? fmt::format("expected {}", to_string(expected))
                                : fmt::format(
