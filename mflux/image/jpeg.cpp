@@ -14,6 +14,8 @@ namespace {
 // A block of 8 x 8 pixels takes a bit or more of each component, but for arithmetic coding, for
 // which there is no such bound.
 constexpr uint64_t kMostPixelsPerByte = uint64_t{64} * 8;
+// Each scan passes over the whole picture, however few bytes it has. Programs write about ten.
+constexpr size_t kMostScans = 50;
 constexpr unsigned kStartOfScan = 0xda;
 constexpr unsigned kEnd = 0xd9;
 constexpr unsigned kApplication1 = 0xe1;
@@ -21,13 +23,15 @@ constexpr unsigned kApplication1 = 0xe1;
 struct JpegHeader {
   int orientation = 1;
   bool arithmetic = false;
+  size_t scans = 0;
 };
 
 bool has_length(unsigned marker) {
   return marker > 0x01 && (marker < 0xd0 || marker > 0xd8);
 }
 
-// Markers before the first scan.
+// Of markers before the first scan, and how many scans there are. A byte of a scan that looks like
+// the beginning of a marker is followed by zero, which has no length.
 JpegHeader read_header(std::span<const std::byte> bytes) {
   constexpr std::string_view kExif("Exif\0\0", 6);
   constexpr std::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
@@ -43,16 +47,22 @@ JpegHeader read_header(std::span<const std::byte> bytes) {
     }
     const unsigned marker = byte(at + 1);
     at += 2;
-    if (marker == kStartOfScan || marker == kEnd) break;
+    if (marker == kEnd) break;
     if (!has_length(marker)) continue;
     const size_t length = byte(at) << 8 | byte(at + 1);
-    if (length < 2 || length > bytes.size() - at) break;
+    if (length > bytes.size() - at) break;
+    if (length < 2) {  // libjpeg goes on behind it
+      at += 2;
+      continue;
+    }
+    if (marker == kStartOfScan) ++header.scans;
     const std::span<const std::byte> data = bytes.subspan(at + 2, length - 2);
     const std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
+    at += length;
+    if (header.scans > 0) continue;
     if (marker == kApplication1 && exif.empty() && text.starts_with(kExif)) exif = data;
     if (marker == kApplication1 && text.starts_with(kXmp)) xmp = text.substr(kXmp.size());
     if (marker >= 0xc9 && marker <= 0xcf && marker != 0xcc) header.arithmetic = true;
-    at += length;
   }
   header.orientation = orientation_of(exif, xmp);
   return header;
@@ -84,6 +94,9 @@ Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
   const JpegHeader header = read_header(bytes);
   const uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
   if (!header.arithmetic) check_expansion(name, pixels, bytes.size(), kMostPixelsPerByte);
+  if (header.scans > kMostScans) {
+    fail("{}: the JPEG has {} scans, at most {} are read", name, header.scans, kMostScans);
+  }
   Decoded decoded =
       make_decoded(name, static_cast<uint64_t>(height), static_cast<uint64_t>(width), 3);
   decoded.orientation = header.orientation;

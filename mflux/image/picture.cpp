@@ -13,6 +13,7 @@ namespace mflux {
 namespace {
 
 constexpr uint64_t kMostPixels = 100'000'000;
+constexpr uint64_t kMostBytes = 1'000'000'000;  // 8 for each pixel and more
 
 uint8_t on_white(int value, int alpha) {
   return static_cast<uint8_t>((value * alpha + 255 * (255 - alpha) + 127) / 255);
@@ -61,9 +62,19 @@ Picture decode_picture(
   return upright(without_alpha(std::move(decoded), transparency), orientation);
 }
 
+std::vector<std::byte> read_picture_file(const std::filesystem::path& path) {
+  const File file = File::open(path);
+  const uint64_t size = file.size();
+  if (size > kMostBytes) {
+    fail("{}: {} bytes are too many for a picture, at most {}", path.string(), size, kMostBytes);
+  }
+  std::vector<std::byte> bytes(static_cast<size_t>(size));
+  file.read(0, bytes);
+  return bytes;
+}
+
 Picture read_picture(const std::filesystem::path& path, Transparency transparency) {
-  const MappedFile file(path);
-  return decode_picture(file.bytes(), path.string(), transparency);
+  return decode_picture(read_picture_file(path), path.string(), transparency);
 }
 
 }  // namespace mflux

@@ -26,6 +26,10 @@ enum class Transparency : uint8_t { on_white, dropped };
 // for other formats (by name), damaged and cut files, and more than 100 million pixels.
 Picture read_picture(
     const std::filesystem::path& path, Transparency transparency = Transparency::on_white);
+// The bytes of a picture's file, at most 1 GB. Read, not mapped: a file that becomes shorter
+// meanwhile is an Error.
+std::vector<std::byte> read_picture_file(const std::filesystem::path& path);
+
 Picture decode_picture(
     std::span<const std::byte> bytes, const std::string& name, Transparency transparency);
 

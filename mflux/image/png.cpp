@@ -114,8 +114,7 @@ Picture decode_png(std::span<const std::byte> bytes, const std::string& name) {
 }
 
 PngText read_png_text(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return decode_png_text(file.bytes(), path.string());
+  return decode_png_text(read_picture_file(path), path.string());
 }
 
 PngText decode_png_text(std::span<const std::byte> bytes, const std::string& name) {

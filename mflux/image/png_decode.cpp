@@ -18,6 +18,11 @@ namespace {
 
 constexpr uint64_t kMostInflated = 1032;  // bytes that deflate makes of one
 
+constexpr png_uint_32 kMostTexts = 32;
+constexpr png_alloc_size_t kMostTextBytes = 4'000'000;  // each, decompressed
+constexpr auto kIgnored = std::to_array<png_byte>(
+    {'i', 'C', 'C', 'P', 0, 's', 'P', 'L', 'T', 0, 'h', 'I', 'S', 'T', 0, 'p', 'C', 'A', 'L', 0});
+
 // libpng leaves a call that fails by a jump: over C alone, since no method makes objects.
 class PngReader {
  public:
@@ -33,6 +38,12 @@ class PngReader {
   bool read_header() {
     if (info_ == nullptr || setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_read_fn(png_, this, &on_read);
+    // Colour profiles and suggested palettes are not looked at, and texts, which may be compressed,
+    // only a few: what they become in memory is many times what they are in the file.
+    png_set_keep_unknown_chunks(
+        png_, PNG_HANDLE_CHUNK_NEVER, kIgnored.data(), static_cast<int>(kIgnored.size() / 5));
+    png_set_chunk_cache_max(png_, kMostTexts);
+    png_set_chunk_malloc_max(png_, kMostTextBytes);
     png_read_info(png_, info_);
     return true;
   }

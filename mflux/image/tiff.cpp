@@ -367,6 +367,23 @@ bool read_ycbcr(TIFF* tiff, Decoded& out) {
   return true;
 }
 
+// Bytes that a compression makes of one; 0: there is no bound worth a check.
+uint64_t most_expanded(uint16_t compression) {
+  switch (compression) {
+    case COMPRESSION_NONE:
+      return 1;
+    case COMPRESSION_PACKBITS:
+      return 64;  // 128 of two
+    case COMPRESSION_ADOBE_DEFLATE:
+    case COMPRESSION_DEFLATE:
+      return 1032;
+    case COMPRESSION_LZW:
+      return 4096;  // a string of the longest, of less than two bytes
+    default:
+      return 0;
+  }
+}
+
 [[noreturn]] void refuse(const TiffSource& source, const std::string& name) {
   const std::string_view message = source.message.data();
   fail("{}: not a readable TIFF: {}", name, message.empty() ? "damaged or cut short" : message);
@@ -390,9 +407,10 @@ Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& name) {
   const TiffLayout layout = read_layout(tiff.get(), name);
   const bool apart = layout.photometric == PHOTOMETRIC_YCBCR;
   const bool jpeg = layout.compression == COMPRESSION_JPEG;
-  if (layout.compression == COMPRESSION_NONE && !apart) {
+  const uint64_t most = most_expanded(layout.compression);
+  if (most != 0 && !apart) {
     const uint64_t bits = uint64_t{layout.width} * layout.height * layout.bits;
-    check_expansion(name, bits / 8, bytes.size(), 1);
+    check_expansion(name, bits / 8, bytes.size(), most);
   }
   Decoded decoded = make_decoded(name, layout.height, layout.width, layout.has_alpha ? 4 : 3);
   if (apart && jpeg) TIFFSetField(tiff.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);

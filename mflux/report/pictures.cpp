@@ -107,13 +107,11 @@ void read_caption(const PngText& text, PictureRow& row) {
 }
 
 Picture read_png(const fs::path& file, PictureRow& row) {
-  const MappedFile mapped(file);
-  const Picture picture = decode_png(mapped.bytes(), file.string());
+  std::vector<std::byte> bytes = read_picture_file(file);
+  Picture picture = decode_png(bytes, file.string());
+  read_caption(decode_png_text(bytes, file.string()), row);
   row.pictures.push_back(
-      {.width = picture.width,
-       .height = picture.height,
-       .png = {mapped.bytes().begin(), mapped.bytes().end()}});
-  read_caption(decode_png_text(mapped.bytes(), file.string()), row);
+      {.width = picture.width, .height = picture.height, .png = std::move(bytes)});
   return picture;
 }
 
