@@ -52,5 +52,6 @@ int main(int argc, char** argv) {
   using namespace mflux::cli;
   settle_streams();
   catch_interrupts();
+  catch_lost_pages();
   return status_with_results(run(std::vector<std::string>(argv, argv + argc)));
 }

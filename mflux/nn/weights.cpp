@@ -204,7 +204,15 @@ class Loader {
 
   // The mapped file's own bytes, or a copy where they are not aligned for their dtype.
   mx::array map(size_t file, uint64_t offset, const TensorSpec& spec) {
-    const auto bytes = files_[file]->bytes().subspan(offset, spec.bytes());
+    const std::span<const std::byte> mapped = files_[file]->bytes();
+    if (offset > mapped.size() || spec.bytes() > mapped.size() - offset) {
+      fail(
+          "{}: became shorter while it was read: it has {} bytes, a tensor ends at {}",
+          (component_.folder.path / component_.folder.files[file].name).string(),
+          mapped.size(),
+          offset + spec.bytes());
+    }
+    const auto bytes = mapped.subspan(offset, spec.bytes());
     const mx::Dtype dtype = mlx_dtype(spec.dtype).value();
     if (reinterpret_cast<uintptr_t>(bytes.data()) % dtype_bytes(spec.dtype) != 0) {
       Buffer buffer(bytes.size());
