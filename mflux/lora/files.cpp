@@ -61,9 +61,10 @@ std::optional<ShardName> shard_name(const fs::path& file) {
 
 std::vector<fs::path> files_of_index(const fs::path& index) {
   std::vector<fs::path> files;
+  std::error_code error;  // a name that is too long for a file is that of none
   for (const std::string& name : safetensors::files_of_index(index)) {
     files.push_back(index.parent_path() / name);
-    if (!fs::is_regular_file(files.back())) fail_missing(index, name);
+    if (!fs::is_regular_file(files.back(), error)) fail_missing(index, name);
   }
   return files;
 }

@@ -225,6 +225,7 @@ TensorFolder open_folder(const fs::path& path) {
     if (!names.empty()) check_series(path, names);
   }
   if (names.empty()) fail_empty(path);
+  std::error_code error;  // a name that is too long for a file is that of none
   for (const std::string& name : names) {
     if (const auto target = dangling_target(path / name)) {
       fail(
@@ -232,7 +233,7 @@ TensorFolder open_folder(const fs::path& path) {
           (path / name).string(),
           *target);
     }
-    if (!folder.index_name.empty() && !fs::exists(path / name)) {
+    if (!folder.index_name.empty() && !fs::exists(path / name, error)) {
       fail(
           "{}: {} names {}, which is not there (an incomplete download?)",
           path.string(),

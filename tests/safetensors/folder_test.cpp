@@ -155,6 +155,18 @@ TEST_CASE("without an index the numbers of the shards must be complete") {
   CHECK(open_folder(folder.path()).tensors.size() == 3);
 }
 
+TEST_CASE("an index may name a file that no file system could hold") {
+  for (const size_t length : {300, 5000}) {
+    const TempDir folder;
+    const std::string name = std::string(length, 'x') + ".safetensors";
+    const std::vector<IndexEntry> entries = {{"a", name}};
+    write_file(folder / "model.safetensors.index.json", format_index(entries, {}, 4));
+    CHECK(contains(
+        error_of([&] { open_folder(folder.path()); }),
+        name + ", which is not there (an incomplete"));
+  }
+}
+
 TEST_CASE("what a download left unfinished is named") {
   const TempDir folder;
   write_file(folder / "m.safetensors.incomplete", "x");
