@@ -29,7 +29,7 @@ struct StrayKey {
 struct Contents {
   std::filesystem::path path;
   std::vector<std::filesystem::path> files;
-  std::vector<FileStamp> stamps;  // of the files, as they were when they were opened
+  std::vector<FileStamp> stamps;            // of the files, as they were when they were opened
   std::unique_ptr<const JoinedFiles> file;  // at an address that stays: factors read from it
   safetensors::Header header = {};          // of all files; offsets count in `file`
   std::optional<Refusal> refusal = {};      // why nothing of it can be merged

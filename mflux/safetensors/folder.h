@@ -21,7 +21,7 @@ namespace mflux::safetensors {
 struct OpenedFile {
   std::string name;  // within the folder
   File file;
-  Header header;          // without its tensors, which are the folder's
+  Header header;         // without its tensors, which are the folder's
   FileStamp stamp = {};  // as it was when it was opened
 };
 
