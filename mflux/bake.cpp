@@ -264,12 +264,12 @@ void Bake::measure() {
         .kept = totals[i].kept(),
         .layers = adapter.updates.size()};
     for (size_t j = 0; j < adapter.files.size(); ++j) {
-      const std::string_view bytes = bytes_of_lora(adapter, j);
+      const File& opened = file_of_lora(adapter, j);
       FileRecord& place = j == 0 ? record.file : record.more_files.emplace_back();
       place = {
           .file = adapter.files[j].filename().string(),
-          .bytes = bytes.size(),
-          .xxh3_128 = hash_text(bytes)};
+          .bytes = opened.size(),
+          .xxh3_128 = StreamedHash(opened).finish()};
     }
     layers += record.layers;
     if (record.layers == 0) {
@@ -320,7 +320,7 @@ void Bake::add_sha256() {
     LoraRecord& record = report_.receipt.loras[i];
     for (size_t j = 0; j < files.size(); ++j) {
       FileRecord& place = j == 0 ? record.file : record.more_files[j - 1];
-      place.sha256 = options_.sha256 ? sha256_text(bytes_of_lora(loras_->adapters[i], j))
+      place.sha256 = options_.sha256 ? sha256_file(file_of_lora(loras_->adapters[i], j))
                                      : blob_sha256(files[j]);
     }
   }

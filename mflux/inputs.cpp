@@ -47,10 +47,8 @@ void check_inputs_unchanged(const Checkpoint& model, const lora::Loaded& loras) 
   }
 }
 
-std::string_view bytes_of_lora(const lora::Adapter& adapter, size_t file) {
-  const auto [begin, end] = adapter.file.places()[file];
-  const auto bytes = adapter.file.bytes().subspan(begin, end - begin);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+const File& file_of_lora(const lora::Adapter& adapter, size_t file) {
+  return adapter.file->places()[file].file;
 }
 
 }  // namespace mflux

@@ -18,7 +18,7 @@ void check_input_names(const Checkpoint& model, const lora::Loaded& loras);
 // since it was opened.
 void check_inputs_unchanged(const Checkpoint& model, const lora::Loaded& loras);
 
-// The bytes of one of a LoRA's files that were merged, wherever its name leads by now.
-std::string_view bytes_of_lora(const lora::Adapter& adapter, size_t file);
+// One of a LoRA's files as it was merged, wherever its name leads by now.
+const File& file_of_lora(const lora::Adapter& adapter, size_t file);
 
 }  // namespace mflux

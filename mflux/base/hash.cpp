@@ -102,7 +102,10 @@ std::string sha256_text(std::string_view text) {
 }
 
 std::string sha256_file(const std::filesystem::path& path) {
-  const File file = File::open(path);
+  return sha256_file(File::open(path));
+}
+
+std::string sha256_file(const File& file) {
   Sha256 hash;
   std::vector<std::byte> buffer(kChunkBytes);
   const uint64_t size = file.size();
