@@ -147,6 +147,102 @@ TEST_CASE("a prompt comes from standard input, by each of its names") {
   }
 }
 
+// A recipe as the program writes it, with one value changed, as it is drawn.
+ProgramRun replayed(const Models& models, const char* key, const std::string& value) {
+  nlohmann::json recipe = {
+      {"model", (models.folder / "flux").string()},
+      {"prompt", "a cat"},
+      {"negative_prompt", ""},
+      {"seed", 7},
+      {"steps", 2},
+      {"height", 16},
+      {"width", 16},
+      {"guidance", 1.5},
+      {"scheduler", "linear"},
+      {"quantize", nullptr},
+      {"q_mode", "affine"},
+      {"image_strength", 0.4},
+      {"references", nlohmann::json::array()},
+      {"loras", nlohmann::json::array()}};
+  recipe[key] = nlohmann::json::parse(value);
+  const fs::path png = models.folder / "recipe.png";
+  write_png(png, {1, 1, {0, 0, 0}}, {{kRecipeKeyword, recipe.dump()}});
+  return testing::run_program(
+      {"generate", "--dry-run", "--json", "--config-from-metadata", png.string()});
+}
+
+TEST_CASE("a recipe's numbers are taken as they are, or refused by name") {
+  const Models models;
+  const ProgramRun good = replayed(models, "seed", "18446744073709551615");
+  CHECK_MESSAGE(good.status == 0, good.err);
+  CHECK(nlohmann::json::parse(good.out).at("steps") == 2);
+  for (const char* key : {"seed", "steps", "height", "width", "quantize"}) {
+    for (const char* value :
+         {"1e300", "-1", "1.5", "18446744073709551616", "\"9\"", "true", "[1]"}) {
+      CAPTURE(key);
+      CAPTURE(value);
+      const ProgramRun run = replayed(models, key, value);
+      CHECK(run.status == 1);
+      CHECK_MESSAGE(contains(run.err, fmt::format("recipe cannot be read: {} is ", key)), run.err);
+      CHECK(contains(run.err, "expected a whole number from "));
+    }
+  }
+  for (const char* key : {"guidance", "image_strength"}) {
+    for (const char* value : {"1e300", "\"1\"", "[]"}) {
+      CAPTURE(key);
+      const ProgramRun run = replayed(models, key, value);
+      CHECK(run.status == 1);
+      CHECK(contains(run.err, fmt::format("recipe cannot be read: {} is ", key)));
+    }
+  }
+  CHECK(contains(replayed(models, "steps", "2147483647").err, "from 1 to 10000"));
+  CHECK(contains(replayed(models, "width", "4294967312").err, "from 1 to 16384"));
+  CHECK(contains(replayed(models, "model", "7").err, "model is 7, expected a text"));
+  CHECK(contains(replayed(models, "seed", "null").err, "seed is missing"));
+  CHECK(contains(replayed(models, "loras", "{}").err, "loras is {}, expected a list"));
+  CHECK(contains(replayed(models, "loras", "[7]").err, "is not a JSON object"));
+  CHECK(contains(replayed(models, "references", "[7]").err, "a reference is 7, expected a text"));
+  const std::string deep(40'000, '[');
+  CHECK(contains(
+      replayed(models, "mask", deep + std::string(40'000, ']')).err,
+      "it nests more than 64 lists and objects"));
+}
+
+TEST_CASE("what no picture needs is refused by a limit before anything is made of it") {
+  const Models models;
+  const struct {
+    Arguments arguments;
+    std::string message;
+  } kCases[] = {
+      {{"--steps", "2147483647"}, "2147483647 steps: expected a number from 1 to 10000"},
+      {{"--steps", "10001"}, "10001 steps: expected a number from 1 to 10000"},
+      {{"--steps", "0"}, "0 steps: expected a number from 1 to 10000"},
+      {{"--steps", "-3"}, "-3 steps: expected a number from 1 to 10000"},
+      {{"--width", "2147483632"}, "width 2147483632: must be a multiple of 16 from 16 to 16384"},
+      {{"--height", "-16"}, "height -16: must be a multiple of 16 from 16 to 16384"},
+      {{"--width", "99999999999999"}, "--width '99999999999999' is not a number of pixels"},
+      {{"--guidance", "inf"}, "guidance inf is not a number"},
+      {{"--guidance", "nan"}, "guidance nan is not a number"},
+      {{"--auto-seeds", "2147483647"}, "--auto-seeds 2147483647: expected at most 10000"},
+      {{"--negative-prompt", std::string(100'001, 'x')},
+       "the negative prompt has 100001 bytes, expected at most 100000"},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.message);
+    Arguments arguments = {"--prompt", "a cat"};
+    arguments.insert(arguments.end(), c.arguments.begin(), c.arguments.end());
+    const ProgramRun run = models.plan("flux", arguments);
+    CHECK(run.status == 2);
+    CHECK_MESSAGE(contains(run.err, c.message), run.err.substr(0, 300));
+  }
+  CHECK(models.plan("flux", {"--prompt", "a cat", "--steps", "10000"}).status == 0);
+  CHECK(contains(
+      models.prompt_of(std::string(100'001, 'x')),
+      "the prompt has 100001 bytes, expected at most"));
+  CHECK(contains(
+      models.prompt_of(std::string(2'000'000, ' ')), "prompt.txt: has more than 1000000 bytes"));
+}
+
 TEST_CASE("an option without effect is said once, on standard error") {
   const Models models;
   write_png(models.folder / "a.png", {16, 32, std::vector<uint8_t>(16 * 32 * 3)}, {});

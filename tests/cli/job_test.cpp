@@ -122,6 +122,56 @@ TEST_CASE("what is wrong in a job file is told with its line, its key and what i
   CHECK(contains(message("model = ", "share = true # "), "no model"));
 }
 
+TEST_CASE("no text makes a job end by a signal") {
+  const Job job;
+  const auto repeated = [](const std::string& text, size_t times) {
+    std::string all;
+    for (size_t i = 0; i < times; ++i) all += text;
+    return all;
+  };
+  const struct {
+    std::string text;
+    std::string message;
+  } kCases[] = {
+      {"[=", ":1: not TOML: a table without a name"},
+      {"[[ .", ":1: not TOML: a table without a name"},
+      {"a=[}", ":1: not TOML: '}' closes nothing"},
+      {"a=[[}b", ":1: not TOML: '}' closes nothing"},
+      {"a=1\nb=1979-05-27T", ":2: not TOML: a date or a time"},
+      {"a=07:32:00", ":1: not TOML: a date or a time"},
+      {repeated("a.", 100'000) + "a=1", ":1: not TOML: more than 32 keys within each other"},
+      {"[" + repeated("a.", 100'000) + "a]", ":1: not TOML: more than 32 keys within each other"},
+      {"a=" + repeated("[", 100'000), ":1: not TOML: more than 32 brackets within each other"},
+      {"a=" + repeated("{a=", 100'000), ":1: not TOML: more than 32 brackets within each other"},
+      {repeated("k=1\n", 100'000), ":20001: not TOML: more than 20000 values"},
+      {"a=[" + repeated("0,", 100'000), ":1: not TOML: more than 20000 values"},
+      {repeated("#", 1'000'001), ": has 1000001 bytes, expected a job of at most 1000000"},
+      {"a=\"[[[\\\"", ":1: not TOML"},
+      {"a=\xff", ":1: not TOML"},
+  };
+  for (const auto& c : kCases) {
+    CAPTURE(c.text.substr(0, 20));
+    const ProgramRun run = run_program(job.arguments(c.text));
+    CHECK(run.status == 2);
+    CHECK_MESSAGE(contains(run.err, "job.toml" + c.message), run.err.substr(0, 300));
+  }
+}
+
+TEST_CASE("brackets, dots and dates within strings and comments are no structure") {
+  const Job job;
+  const std::string deep(100, '[');
+  const std::string text = "# " + deep + " 07:32 }\n" + job.text() + "# it's \"\"\"\n" +
+                           "lora = [\n  \"" + job.path("lora.safetensors") + "\", # ] '}\n]\n";
+  const ProgramRun run = run_program(
+      job.arguments(replaced(text, "lora = [{ file", "# [{ file")) +
+      std::vector<std::string>{"--dry-run"});
+  CHECK_MESSAGE(run.status == 0, run.err);
+  const ProgramRun strings = run_program(job.arguments(
+      "model = '''" + deep + "'''\nbase-model = \"" + deep + "} 1979-05-27 \\\" " +
+      std::string(100, '.') + "\"\n[[output]]\npath = 'x'\n"));
+  CHECK_MESSAGE(!contains(strings.err, "not TOML"), strings.err);
+}
+
 TEST_CASE("a job file that is empty or not there is an error, and so are other options beside it") {
   const Job job;
   const ProgramRun empty = run_program(job.arguments("model = \"x\"\n"));
