@@ -9,7 +9,7 @@ cmake_minimum_required(VERSION 3.24)
 set(BASE "mflux/base/.*|fmt/.*")
 set(FOLDERS mflux/base mflux/safetensors mflux/hub mflux/kernels mflux/lora mflux/models mflux/tokenizer
     mflux/image mflux/report mflux/nn mflux/pipelines mflux cli examples)
-set(MAY_mflux/base        "${BASE}|xxh[a-z0-9_]*\\.h|openssl/.*")
+set(MAY_mflux/base        "${BASE}|xxh[a-z0-9_]*\\.h|openssl/.*|nlohmann/.*")
 set(MAY_mflux/safetensors "${BASE}|mflux/safetensors/.*|nlohmann/.*")
 set(MAY_mflux/hub         "${BASE}|mflux/hub/.*|mflux/models/family\\.h")
 set(MAY_mflux/kernels     "${BASE}|mflux/kernels/.*|hwy/.*")
