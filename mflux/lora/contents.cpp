@@ -23,7 +23,9 @@ namespace {
 
 using safetensors::TensorInfo;
 
-constexpr size_t kMaxKeys = 20'000;  // several times what any model here has places for
+// What is made of a key takes some thousand bytes, and its name is in every message.
+constexpr size_t kMaxAllNames = 2'000'000;  // bytes
+constexpr size_t kMaxKeys = 20'000;         // several times what any model here has places for
 
 void use_config(
     ParsedConfig parsed, std::string_view what, AdapterConfig& out, std::vector<std::string>& bad) {
@@ -124,6 +126,7 @@ void check_unique(const Contents& contents, const safetensors::Header& joined) {
 // Headers of all files as one.
 safetensors::Header join_headers(const Contents& contents) {
   safetensors::Header joined;
+  size_t all_names = 0;
   for (size_t i = 0; i < contents.files.size(); ++i) {
     const JoinedFiles::Place& place = contents.file->places()[i];
     safetensors::Header header = safetensors::read_header(place.file);
@@ -136,6 +139,14 @@ safetensors::Header join_headers(const Contents& contents) {
           contents.files[i].string(),
           joined.tensors.size() + header.tensors.size(),
           kMaxKeys);
+    }
+    for (const TensorInfo& info : header.tensors) all_names += info.name.size();
+    if (all_names > kMaxAllNames) {
+      fail(
+          "{}: the names of its tensors have {} bytes, more than the {} that a LoRA's may have",
+          contents.files[i].string(),
+          all_names,
+          kMaxAllNames);
     }
     joined.file_bytes += header.file_bytes;
     joined.metadata.merge(header.metadata);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How much memory a call needs at its peak.
+// How much memory a call needs at its peak, and how long it takes.
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -27,6 +28,14 @@ std::optional<uint64_t> peak_bytes_of(Call call) {
   call();
   const uint64_t peak = status_bytes("VmHWM:");
   return peak < before ? 0 : peak - before;
+}
+
+// Seconds of processors: others on the machine do not count.
+template <typename Call>
+double seconds_of(Call call) {
+  const std::clock_t begin = std::clock();
+  call();
+  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
 }  // namespace mflux::testing
