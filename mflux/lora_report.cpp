@@ -180,6 +180,7 @@ class Reporter {
     for (const std::string& family : families()) {
       const auto base = published_base(report_.survey, family);
       if (!base) continue;
+      loaded = {};               // one at a time in memory
       loaded = load(*base, {});  // blocks are named in the words of one family
       trials.push_back({*base, count_known(report_.survey, *base), loaded.problems.empty()});
     }
