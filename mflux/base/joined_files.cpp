@@ -2,6 +2,7 @@
 #include "mflux/base/joined_files.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace mflux {

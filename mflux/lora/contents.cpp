@@ -2,6 +2,8 @@
 #include "mflux/lora/contents.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -66,13 +68,16 @@ std::string ending_of(std::string_view key, const ParsedKey& parsed) {
 
 // A file that PEFT did not write itself may hold what several adapters have learned.
 void check_adapters(const std::set<std::string, std::less<>>& names, Contents& contents) {
+  constexpr size_t kMostShown = 16;  // each key's record repeats them
   if (names.size() < 2) return;
+  const size_t shown = std::min(names.size(), kMostShown);
   contents.refusal = Refusal{
       ProblemKind::several_adapters,
       fmt::format(
-          "holds {} adapters ({}), and a LoRA file can hold one: save each to a file of its own",
+          "holds {} adapters ({}{}), and a LoRA file can hold one: save each to a file of its own",
           names.size(),
-          fmt::join(names, ", "))};
+          fmt::join(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(shown)), ", "),
+          shown < names.size() ? ", ..." : "")};
 }
 
 void group_keys(Contents& contents) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -101,11 +102,13 @@ const safetensors::TensorInfo* Module::find(Parameter parameter) const {
 }
 
 std::string Module::keys() const {
+  constexpr size_t kMostShown = 16;  // more than any algorithm has; each key's record repeats it
   std::string keys;
-  for (const Part& part : parts) {
+  for (const Part& part : std::span(parts).first(std::min(parts.size(), kMostShown))) {
     if (!keys.empty()) keys += ", ";
     keys += part.info->name;
   }
+  if (parts.size() > kMostShown) keys += fmt::format(" and {} more", parts.size() - kMostShown);
   return keys;
 }
 

@@ -20,7 +20,8 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kWeightMap = "weight_map";
 constexpr std::string_view kTotalSize = "total_size";
-constexpr size_t kShownBytes = 100;  // of a text that is refused
+constexpr size_t kMaxFileName = 255;  // bytes; no file system has longer ones
+constexpr size_t kShownBytes = 100;   // of a text that is refused
 
 bool is_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
@@ -28,7 +29,7 @@ bool is_digit(char c) {
 
 bool is_file_name(std::string_view name) {
   constexpr std::string_view kOfPaths("/\\\0", 3);
-  return !name.empty() && name != "." && name != ".." &&
+  return !name.empty() && name.size() <= kMaxFileName && name != "." && name != ".." &&
          name.find_first_of(kOfPaths) == std::string_view::npos;
 }
 

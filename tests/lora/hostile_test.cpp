@@ -36,6 +36,26 @@ TEST_CASE("a LoRA of more keys than any model has places for is refused by the l
   CHECK(load_file(many_keys(20'000), flux()).problems.size() == 20'000);
 }
 
+// Every key's record tells why it was left out: what all keys have in common must be short.
+TEST_CASE("a message does not list what a thousand keys have in common") {
+  const auto check = [](const char* pattern) {
+    LoraFile file;
+    for (int i = 0; i < 19'000; ++i) {
+      file.add(fmt::format(fmt::runtime(pattern), kLayer, i), {1, 1, 1});
+    }
+    CAPTURE(pattern);
+    std::string message;
+    const auto peak = mflux::testing::peak_bytes_of(
+        [&] { message = testing::only_problem(load_file(file, flux())).message; });
+    CHECK(message.size() < 2000);
+    CHECK(peak.value_or(0) < 150'000'000);
+    return message;
+  };
+  CHECK(contains(check("{}.oft_blocks.{}"), "and 18984 more"));
+  CHECK(contains(check("{}.lora_A.n{}.weight"), "holds 19000 adapters (n0, n1, "));
+  CHECK(contains(check("{}.hada_w1_a.n{}"), ", ...), and a LoRA file can hold one"));
+}
+
 TEST_CASE("the names of a LoRA have a common limit") {
   LoraFile file;
   for (int i = 0; i < 2100; ++i) file.add_value(fmt::format("{:x<950}{}.alpha", "", i), 1);

@@ -188,6 +188,7 @@ TEST_CASE("an index that is damaged or says too much is refused with its name") 
       {named + R"("../b"}})", "is said to be in '../b'"},
       {named + R"("\u0000"}})", "is said to be in '"},
       {named + R"("b\\c"}})", "expected the name of a file"},
+      {named + "\"" + std::string(5'000'000, 'f') + "\"}}", "said to be in 'fff"},
       {named + R"(".."}})", "expected the name of a file"},
       {named + R"("b","a":"b"}})", "the tensor 'a' appears twice"},
       {named + R"("b"},"weight_map":{"c":"d"}})", "has two weight_maps"},
