@@ -63,6 +63,8 @@ TENSORS = {
     "pairs": lambda short, number: (f"l{number // 2}.lora_{'AB'[number % 2]}.weight", "F32", "1,1", 4),
     "blocks": lambda short, number: (f"transformer_blocks.{number + 99}.attn.to_q.lora_A.weight", "F32", "1,1", 4),
     "endings": lambda short, number: (f"transformer_blocks.0.attn.to_q.{short}.lora_Q", "F32", "1,1", 4),
+    "one module": lambda short, number: (f"transformer_blocks.0.attn.to_q.oft_blocks.{number}", "F32", "1,1,1", 4),
+    "adapters": lambda short, number: (f"transformer_blocks.0.attn.to_q.lora_A.{short}.weight", "F32", "1,1", 4),
     "dots": padded("a.", ".lora_Q"),
     "sequences": padded(".layers.0", ".lora_A.weight"),
     "prefixes": padded("base_model.model.", ".lora_Q"),
@@ -76,7 +78,7 @@ def write_files(folder: pathlib.Path, most: int) -> list[pathlib.Path]:
         write_tensors(folder / f"{what}.safetensors", most, kind, 10**9)
     for what in ("short names", "64 dimensions"):
         write_tensors(folder / f"{what}, to the limit.safetensors", most, TENSORS[what], 100_000)
-    for what in ("pairs", "blocks", "endings"):
+    for what in ("pairs", "blocks", "endings", "one module", "adapters"):
         write_tensors(folder / f"{what}, to the limit.safetensors", most, TENSORS[what], 20_000)
     for key in METADATA:
         for what, value in (("lists", "[" * most), ("objects", '{\\"a\\":' * (most // 8)), ("text", "x" * most)):
