@@ -109,7 +109,7 @@ void File::read(uint64_t offset, std::span<std::byte> out) const {
       fail(
           "{}: ends at byte {}, but byte {} was to be read. Perhaps an incomplete download?",
           path_.string(),
-          offset,
+          size(),
           end);
     }
     offset += static_cast<uint64_t>(got);

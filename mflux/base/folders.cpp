@@ -4,8 +4,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
-
-#include <stdio.h>  // renameat2, renamex_np
+#include <cstdio>  // renameat2, renamex_np
 
 #include "mflux/base/error.h"
 

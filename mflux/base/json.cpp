@@ -26,9 +26,6 @@ constexpr uint64_t kMemberBytes = 96;  // of an object, with a short key
 constexpr uint64_t kStringBytes = 48;
 constexpr size_t kShortString = 15;  // what a std::string holds without memory of its own
 
-// A text may take that much; a vocabulary, which has the shortest entries of all that is
-// published, takes 6 times its bytes.
-constexpr uint64_t kMostTimes = 7;
 constexpr uint64_t kMostBesides = 300'000;
 
 // What a text would become. The text need not be valid: only brackets, commas, colons and strings
@@ -103,8 +100,8 @@ std::string depth_problem(const Outline& outline, JsonLimits limits) {
       outline.too_deep);
 }
 
-std::string memory_problem(const Outline& outline, uint64_t bytes) {
-  const uint64_t most = kMostTimes * bytes + kMostBesides;
+std::string memory_problem(const Outline& outline, uint64_t bytes, JsonLimits limits) {
+  const uint64_t most = limits.times * bytes + kMostBesides;
   if (outline.memory <= most) return "";
   return fmt::format(
       "holds so many values in {} bytes of JSON that they would take {} bytes of memory, expected "
@@ -131,7 +128,7 @@ std::string problem_of(std::string_view text, JsonLimits limits, Outline& outlin
 Json parse(std::string_view text, JsonLimits limits, std::string& problem) {
   Outline outline;
   problem = problem_of(text, limits, outline);
-  if (problem.empty()) problem = memory_problem(outline, text.size());
+  if (problem.empty()) problem = memory_problem(outline, text.size(), limits);
   if (!problem.empty()) return {};
   try {
     return Json::parse(text);

@@ -19,14 +19,16 @@ namespace mflux {
 struct JsonLimits {
   uint64_t bytes = 1'000'000;  // of the text; a configuration has some thousand
   size_t depth = 64;           // of objects and lists within each other
+  uint64_t times = 7;          // memory of what it becomes, in bytes of the text, and 300 kB more
 };
 
-// Of vocabularies and receipts, which are long.
+// Of receipts, which are long.
 inline constexpr JsonLimits kLongJson = {.bytes = 100'000'000};
+// Of tokenizers: written without blanks, merges that are lists of two become 20 times as long.
+inline constexpr JsonLimits kVocabularyJson = {.bytes = 100'000'000, .times = 24};
 
-// Throws Error, naming `file`, if the text is not JSON in UTF-8 or exceeds a limit. What it gives
-// takes at most about 7 times as many bytes as the text, and 300 kB. Of a key that is there twice
-// the last value counts.
+// Throws Error, naming `file`, if the text is not JSON in UTF-8 or exceeds a limit. Of a key
+// that is there twice the last value counts.
 nlohmann::json parse_json(std::string_view text, std::string_view file, JsonLimits limits = {});
 nlohmann::json read_json(const std::filesystem::path& file, JsonLimits limits = {});
 

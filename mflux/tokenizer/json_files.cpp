@@ -10,7 +10,7 @@ namespace mflux::tokenizer {
 
 nlohmann::json read_object(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return nlohmann::json::object();
-  nlohmann::json object = read_json(file, kLongJson);
+  nlohmann::json object = read_json(file, kVocabularyJson);
   if (!object.is_object()) fail("{} is not a JSON object", file.string());
   return object;
 }
