@@ -32,6 +32,13 @@ bool can_inject() {
   return can;
 }
 
+ProgramCall lacking(ProgramCall call, const std::string& calls) {
+  if (calls.empty()) return call;
+  call.environment.emplace_back("LD_PRELOAD", kInjector);
+  call.environment.emplace_back("FAULT_LACKS", calls);
+  return call;
+}
+
 ProgramCall spoiled(ProgramCall call, const Fault& fault) {
   const std::vector<std::pair<std::string, std::string>> settings = {
       {"LD_PRELOAD", kInjector},

@@ -50,6 +50,8 @@ struct Fault {
 // If not, says that the test is skipped.
 bool can_inject();
 
+// Where the system does not know these calls; with none, the call itself.
+ProgramCall lacking(ProgramCall call, const std::string& calls);
 ProgramCall spoiled(ProgramCall call, const Fault& fault);
 
 // Those of an undisturbed run: "name path" each.

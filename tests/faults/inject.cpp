@@ -7,6 +7,7 @@
 //   FAULT_AT=7           the call to spoil, the first is 1; else none
 //   FAULT_LASTS=1        and every later one
 //   FAULT_DO=            an errno as a number, or kill-before, kill-after, short
+//   FAULT_LACKS=a,b      these calls the system does not know
 //   FAULT_LOG=/tmp/log   gets a line "name path" for every call counted
 #include <dirent.h>
 #include <fcntl.h>
@@ -47,6 +48,7 @@ std::string setting(const char* name) {
 struct Settings {
   std::string below = setting("FAULT_BELOW");
   std::string calls = "," + setting("FAULT_CALLS") + ",";
+  std::string lacks = "," + setting("FAULT_LACKS") + ",";
   std::string what = setting("FAULT_DO");
   long at = std::atol(setting("FAULT_AT").c_str());
   bool lasts = !setting("FAULT_LASTS").empty();
@@ -83,17 +85,23 @@ std::string of(const char* path, int folder = AT_FDCWD) {
   return (folder == AT_FDCWD ? link_target("/proc/self/cwd") : of(folder)) + "/" + text;
 }
 
+bool is_below(const std::string& path, const std::string& folder) {
+  if (!path.starts_with(folder)) return false;
+  return folder.empty() || path.size() == folder.size() || path[folder.size()] == '/';
+}
+
 // What is due at this call, which is counted. errno stays as it is unless it is the fault.
 Due due_at(std::string_view name, const std::string& path) {
   static std::atomic<long> count = 0;
   const Settings& all = settings();
   const int before = errno;
-  const std::string_view rest =
-      std::string_view(path).substr(path.starts_with(all.below) ? all.below.size() : 0);
-  const bool below = path.starts_with(all.below) && (rest.empty() || rest.front() == '/');
-  const bool named =
-      all.calls == ",," || all.calls.find("," + std::string(name) + ",") != std::string::npos;
-  if (!(all.below.empty() || below) || !named) return Due::nothing;
+  const std::string listed = "," + std::string(name) + ",";
+  if (all.lacks.find(listed) != std::string::npos) {
+    errno = ENOSYS;
+    return Due::error;
+  }
+  const bool named = all.calls == ",," || all.calls.find(listed) != std::string::npos;
+  if (!named || !is_below(path, all.below)) return Due::nothing;
   if (all.log >= 0) {
     const std::string line = std::string(name) + " " + path + "\n";
     ::syscall(SYS_write, all.log, line.data(), line.size());

@@ -14,18 +14,23 @@ ProgramRun killed_at(const Place& place, size_t call) {
       {.what = "kill-before", .calls = kChanging, .below = place.path(), .at = call}));
 }
 
-void kill_everywhere(const Place& place, const std::string& title) {
+void kill_everywhere(const Place& place, const std::string& title, bool may_be_missing = false) {
   place.reset();
   const auto calls = calls_of(place.call(), place.path(), kChanging);
+  size_t kept = 0;
   Tries tries(fmt::format("{}, killed before one of {} calls", title, calls.size()));
   for (const size_t at : points(calls)) {
     tries.begin(fmt::format("killed before call {}, {}", at, calls[at - 1]));
     place.reset();
     const ProgramRun run = killed_at(place, at);
-    tries.check(run.status == kKilled, fmt::format("ended with {}: {}", run.status, run.err));
-    tries.check(place.old_new_or_unfinished(), "OUT is neither old nor new nor to be finished");
+    tries.check(run.status == kKilled, end_of(run));
+    const bool missing = may_be_missing && !std::filesystem::exists(place.path() / "out");
+    tries.check(
+        missing || place.old_new_or_unfinished(), "OUT is neither old nor new nor to be finished");
+    kept += place.finished_shards().size();
     place.check_resumes(tries);
   }
+  CHECK(kept > 0);  // otherwise nobody looked whether they are kept
   tries.conclude();
 }
 
@@ -37,6 +42,30 @@ TEST_SUITE("faults") {
   TEST_CASE(
       "a save that replaces a model and is killed at any call leaves the old or the new one") {
     if (can_inject()) kill_everywhere(SavePlace(true).place, "save --overwrite");
+  }
+
+  // Between the two renames that stand for it OUT is missing; the next run puts it back.
+  TEST_CASE("a save that cannot let folders change places is finished by the same command") {
+    if (!can_inject()) return;
+    const SavePlace save(true, "renameat2");
+    kill_everywhere(save.place, "save --overwrite, no renameat2", true);
+  }
+
+  TEST_CASE("a job killed at any call is finished by the same command") {
+    if (!can_inject()) return;
+    for (const char* lacks : {"", "ioctl,link"}) {
+      const TinySave tiny;
+      const std::string text = fmt::format(
+          "model = \"{0}/model\"\n[[output]]\npath = \"{0}/place/full\"\nquantize = 8\n"
+          "lora = \"{0}/lora.safetensors\"\n[[output]]\npath = \"{0}/place/plain\"\n"
+          "quantize = 8\n",
+          tiny.folder.path().string());
+      write_file(tiny.folder / "job.toml", text);
+      const ProgramCall job = {.arguments = {"save", "--job", tiny.path("job.toml")}};
+      kill_everywhere(
+          Place(lacking(job, lacks), tiny.folder / "place"),
+          fmt::format("save --job, lacks '{}'", lacks));
+    }
   }
 
   TEST_CASE("a save killed again and again comes to its end, and makes no shard twice") {

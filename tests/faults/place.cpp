@@ -100,7 +100,7 @@ void Place::check_resumes(Tries& tries) const {
     tries.check(std::ranges::count(kept, identity) != 0, "written twice: " + file);
 }
 
-SavePlace::SavePlace(bool overwrite)
+SavePlace::SavePlace(bool overwrite, const std::string& lacks)
     : place([&] {
         const fs::path initial = overwrite ? tiny.folder / "initial" : fs::path();
         const std::vector<std::string> old = {
@@ -109,11 +109,13 @@ SavePlace::SavePlace(bool overwrite)
         std::vector<std::string> arguments =
             tiny.arguments("place/out") + std::vector<std::string>{"--max-shard-size", "600kB"};
         if (overwrite) arguments.push_back("--overwrite");
-        return Place({.arguments = arguments}, tiny.folder / "place", initial);
+        return Place(lacking({.arguments = arguments}, lacks), tiny.folder / "place", initial);
       }()) {}
 
 Place SavePlace::with(const std::vector<std::string>& options) const {
-  return Place({.arguments = place.call().arguments + options}, place.path(), place.initial());
+  ProgramCall call = place.call();
+  call.arguments = call.arguments + options;
+  return Place(std::move(call), place.path(), place.initial());
 }
 
 }  // namespace mflux::testing

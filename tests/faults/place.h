@@ -30,6 +30,7 @@ class Place {
   const std::filesystem::path& path() const { return path_; }
   const std::filesystem::path& initial() const { return initial_; }
   void reset() const;
+  const FolderContents& before() const { return before_; }
   const FolderContents& after() const { return after_; }  // of an undisturbed run
   FolderContents now() const { return contents_of(path_); }
   bool as_before() const { return differences(before_, now()).empty(); }
@@ -53,9 +54,9 @@ class Place {
 };
 
 // A tiny model and its LoRA, saved into many shards in folder `place`, where --overwrite meets an
-// older model.
+// older model. The system lacks these calls.
 struct SavePlace {
-  explicit SavePlace(bool overwrite);
+  explicit SavePlace(bool overwrite, const std::string& lacks = "");
   Place with(const std::vector<std::string>& options) const;  // another save to the same place
 
   TinySave tiny = TinySave();
