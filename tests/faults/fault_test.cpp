@@ -33,7 +33,7 @@ void check_end(const Place& place, const Kind& kind, const ProgramRun& run, Trie
   }
   tries.check(!kind.harmless && (run.status == 1 || run.status == 2), end_of(run));
   tries.check(contains(end_of(run), "/"), "names no file: " + end_of(run));
-  tries.check(place.as_before() || place.old_new_or_unfinished(), "OUT is something else now");
+  tries.check(place.as_before() || place.is_replaced(), "OUT is neither as it was nor all new");
 }
 
 void spoil_everywhere(

@@ -68,9 +68,13 @@ void Place::reset() const {
   if (!initial_.empty()) fs::copy(initial_, path_, fs::copy_options::recursive);
 }
 
+bool Place::is_replaced() const {
+  return differences(visible(now()), after_).empty();
+}
+
 bool Place::old_new_or_unfinished() const {
   const FolderContents shown = visible(now());
-  if (differences(shown, before_).empty() || differences(shown, after_).empty()) return true;
+  if (differences(shown, before_).empty() || is_replaced()) return true;
   return before_.empty() && !holds_all_marks(shown, after_);
 }
 

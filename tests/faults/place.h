@@ -34,6 +34,7 @@ class Place {
   const FolderContents& after() const { return after_; }  // of an undisturbed run
   FolderContents now() const { return contents_of(path_); }
   bool as_before() const { return differences(before_, now()).empty(); }
+  bool is_replaced() const;  // all that is new is there, perhaps with hidden files
   bool is_done() const { return differences(after_, now()).empty(); }
 
   // OUT at any instant: what was there, untouched; or all that is new; or, where nothing was, a
