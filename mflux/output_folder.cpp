@@ -259,10 +259,10 @@ void OutputFolder::lock_work() {
   fs::create_directory(work_, error);
   if (error) fail("{}: cannot create the folder: {}", work_.string(), error.message());
   (work_ == target_ ? target_lock_ : work_lock_) = lock_of(work_);
+  created_folders_.insert(work_);  // removed only while it is empty
   if (!holds_nothing(work_)) {
     fail("{}: another save has just written it; give the command again", work_.string());
   }
-  created_folders_.insert(work_);
 }
 
 // Shards that an earlier run finished get their names; what it did not finish goes.
