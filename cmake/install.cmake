@@ -34,7 +34,7 @@ foreach(name IN LISTS INSTALLED_NAMES)
 endforeach()
 install(DIRECTORY ${MANUAL}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
 # The pages with all that they link to, in the folders of the source, so that the links work; a test follows them.
-set(DOCUMENTATION README.md CONTRIBUTING.md bench/README.md examples/save.cpp examples/generate.cpp
+set(DOCUMENTATION README.md CONTRIBUTING.md SECURITY.md bench/README.md examples/save.cpp examples/generate.cpp
                   examples/demo/README.md examples/demo/scenes.py)
 foreach(file IN LISTS DOCUMENTATION)
   cmake_path(GET file PARENT_PATH folder)

@@ -156,14 +156,13 @@ TEST_CASE("without an index the numbers of the shards must be complete") {
 }
 
 TEST_CASE("an index may name a file that no file system could hold") {
-  for (const size_t length : {300, 5000}) {
+  for (const size_t length : {300U, 5000U}) {
     const TempDir folder;
     const std::string name = std::string(length, 'x') + ".safetensors";
     const std::vector<IndexEntry> entries = {{"a", name}};
     write_file(folder / "model.safetensors.index.json", format_index(entries, {}, 4));
-    CHECK(contains(
-        error_of([&] { open_folder(folder.path()); }),
-        name + ", which is not there (an incomplete"));
+    CHECK(
+        contains(error_of([&] { open_folder(folder.path()); }), "expected the name of a file in"));
   }
 }
 
