@@ -8,6 +8,7 @@
 #include "cli/lines.h"
 #include "cli/sizes.h"
 #include "cli/table.h"
+#include "mflux/base/printable.h"
 
 namespace mflux::cli {
 namespace {

@@ -9,6 +9,7 @@
 #include "cli/lines.h"
 #include "cli/sizes.h"
 #include "cli/table.h"
+#include "mflux/base/printable.h"
 #include "mflux/lora/family.h"
 
 namespace mflux::cli {

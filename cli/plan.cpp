@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/sizes.h"
+#include "mflux/base/printable.h"
 #include "mflux/escalate.h"
 #include "mflux/hub/hub.h"
 #include "mflux/plan.h"
