@@ -44,7 +44,7 @@ fuzz() {
   mkdir -p "$place/corpus" "$place/found"
   [ -f "fuzz/$target.dict" ] && dictionary=("-dict=fuzz/$target.dict")
   [ -d "fuzz/corpus/$target" ] && seeds=("fuzz/corpus/$target")
-  "$build/fuzz_$target" "$place/corpus" "${seeds[@]}" "${dictionary[@]}" -max_total_time="$seconds" \
+  "$build/fuzz_$target" "$place/corpus" "${seeds[@]}" "${dictionary[@]}" -max_total_time="$seconds" -seed=1 \
     -max_len=1000000 -len_control=20 -timeout=60 -rss_limit_mb=2560 -malloc_limit_mb="$(most "$target")" \
     -artifact_prefix="$place/found/" -print_final_stats=1 -verbosity=1 >"$place/log" 2>&1
 }
