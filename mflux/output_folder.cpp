@@ -155,7 +155,7 @@ OutputFolder::OutputFolder(
   for (Leftover& left : find_leftovers(kNew)) {
     if (!resumed_ && resume(left.path)) {
       work_ = left.path;
-      work_lock_ = std::move(left.lock);
+      beside_lock_ = std::move(left.lock);
     } else {
       stale_.push_back(std::move(left));
     }
@@ -164,7 +164,7 @@ OutputFolder::OutputFolder(
 }
 
 OutputFolder::~OutputFolder() {
-  if (!published_ && created_) remove_created();
+  if (!published_) remove_created();
 }
 
 // Locks what is at the target. Whether it is a folder with something in it.
@@ -229,11 +229,14 @@ uint64_t OutputFolder::device() const {
   return device_of(existing_ancestor(work_));
 }
 
+std::optional<FolderLock>& OutputFolder::work_lock() {
+  return work_ == target_ ? target_lock_ : beside_lock_;
+}
+
 void OutputFolder::create() {
-  created_ = true;
-  if (work_ == target_ ? !target_lock_ : !work_lock_) lock_work();
+  if (!work_lock()) lock_work();
   owns_work_ = true;
-  if (!(work_ == target_ ? target_lock_ : work_lock_)->works()) {
+  if (!work_lock()->works()) {
     notes_.push_back(fmt::format(
         "{}: this file system has no locks: let no second save write there at the same time",
         target_.string()));
@@ -258,7 +261,7 @@ void OutputFolder::lock_work() {
   std::error_code error;
   fs::create_directory(work_, error);
   if (error) fail("{}: cannot create the folder: {}", work_.string(), error.message());
-  (work_ == target_ ? target_lock_ : work_lock_) = lock_of(work_);
+  work_lock() = lock_of(work_);
   created_folders_.insert(work_);  // removed only while it is empty
   if (!holds_nothing(work_)) {
     fail("{}: another save has just written it; give the command again", work_.string());

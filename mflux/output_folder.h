@@ -74,6 +74,7 @@ class OutputFolder {
   std::vector<Leftover> find_leftovers(std::string_view role) const;
   bool take_target();
   void restore_old();
+  std::optional<FolderLock>& work_lock();
   void lock_work();
   void tidy_up();
   bool resume(const std::filesystem::path& folder);
@@ -85,13 +86,12 @@ class OutputFolder {
   std::filesystem::path work_;    // where it grows: target_, or beside it
   SaveJournal journal_ = {};
   std::optional<FolderLock> target_lock_ = {};  // of what is at target_
-  std::optional<FolderLock> work_lock_ = {};    // if it grows beside it
+  std::optional<FolderLock> beside_lock_ = {};  // of work_, if that is beside it
   std::vector<Leftover> stale_ = {};            // of killed saves, to be removed
   std::vector<std::string> notes_ = {};
   std::set<std::filesystem::path> created_folders_ = {};
   std::vector<std::filesystem::path> created_files_ = {};
   bool resumed_ = false;
-  bool created_ = false;
   bool owns_work_ = false;
   bool published_ = false;
 };
