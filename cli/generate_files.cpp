@@ -42,7 +42,7 @@ std::string with_line_feeds(std::string_view text) {
 }
 
 // Of a file, or of what may have no end.
-std::string read_input(const std::string& file) {
+std::string read_input(const std::string& file, const std::string& name) {
   constexpr size_t kMost = 1'000'000;  // bytes; of a prompt with all that is stripped from it
   std::string text(kMost + 1, '\0');
   if (file == "-") {
@@ -54,10 +54,7 @@ std::string read_input(const std::string& file) {
     input.read(0, std::as_writable_bytes(std::span(text)));
   }
   if (text.size() <= kMost) return text;
-  fail(
-      "{}: has more than {} bytes, expected a prompt",
-      file == "-" ? "standard input" : file,
-      kMost);
+  fail("{}: has more than {} bytes, expected a prompt", name, kMost);
 }
 
 }  // namespace
@@ -65,7 +62,7 @@ std::string read_input(const std::string& file) {
 std::string read_prompt(const std::string& file) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   const std::string name = file == "-" ? "standard input" : file;
-  const std::string read = read_input(file);
+  const std::string read = read_input(file, name);
   check_encoding(read, name);
   std::string_view text = read;
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Files of a model, over those of a whole one: opened, checked, and planned for a save.
-#include <algorithm>
 
 #include "fuzz/input.h"
 #include "fuzz/models.h"
@@ -35,14 +34,8 @@ void read(const std::filesystem::path& path, size_t which) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Folder& folder = with_models();
-  const auto entries = split(text_of(data, size), "flux/transformer/config.json");
-  const Laid laid(folder, entries);
-  for (const char* family : {"flux", "qwen"}) {
-    const auto in_it = [&](const Entry& e) { return e.name.starts_with(family); };
-    if (std::ranges::none_of(entries, in_it)) continue;
-    refusable([&] { read(folder.path() / family, size); });
-  }
+  with_models_given(
+      data, size, [&](const std::filesystem::path& path) { refusable([&] { read(path, size); }); });
   return 0;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Files of a model, over those of a whole one, as the networks that make pictures read them.
-#include <algorithm>
 
 #include "fuzz/input.h"
 #include "fuzz/models.h"
@@ -40,16 +39,10 @@ void read_settings(const std::filesystem::path& path) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Folder& folder = with_models();
-  const auto entries = split(text_of(data, size), "flux/transformer/config.json");
-  const Laid laid(folder, entries);
-  for (const char* family : {"flux", "qwen"}) {
-    const auto in_it = [&](const Entry& e) { return e.name.starts_with(family); };
-    if (std::ranges::none_of(entries, in_it)) continue;
-    const auto path = folder.path() / family;
+  with_models_given(data, size, [](const std::filesystem::path& path) {
     refusable([&] { read_settings(path); });
     refusable([&] { plan_generate({.model = path.string(), .prompt = "a cat"}); });
-  }
+  });
   return 0;
 }
 

@@ -163,15 +163,19 @@ TEST_CASE("a folder that cannot be written to is named") {
   CHECK(contains(run.err, "/proc"));
 }
 
-TEST_CASE("a model that cannot be read is named") {
-  const TinySave tiny;
-  fs::permissions(tiny.folder / "model" / kShard, fs::perms::none);
-  ProgramCall call{.arguments = tiny.arguments()};
-  // Root may read everything, unless it gives that up.
+// Root may read and write everything, unless it gives that up. 127: it cannot here.
+ProgramRun run_without_rights(const std::vector<std::string>& arguments) {
+  ProgramCall call{.arguments = arguments};
   if (::geteuid() == 0) {
     call.program = {"setpriv", "--bounding-set", "-dac_override,-dac_read_search", MFLUX_PROGRAM};
   }
-  const ProgramRun run = run_program(call);
+  return run_program(call);
+}
+
+TEST_CASE("a model that cannot be read is named") {
+  const TinySave tiny;
+  fs::permissions(tiny.folder / "model" / kShard, fs::perms::none);
+  const ProgramRun run = run_without_rights(tiny.arguments());
   if (run.status == 127) return skip("setpriv is not installed");
   CAPTURE(run.err);
   CHECK(run.status == 1);
@@ -188,12 +192,8 @@ TEST_CASE("a folder where nothing may be written is refused before the first byt
     if (replaces) write_file(tiny.folder / parent / "out/bake.json", "{}");
     fs::permissions(tiny.folder / parent, fs::perms::owner_read | fs::perms::owner_exec);
     const FolderContents before = contents_of(tiny.folder.path());
-    ProgramCall call{
-        .arguments = tiny.arguments(parent + "/out") + std::vector<std::string>{"--overwrite"}};
-    if (::geteuid() == 0) {
-      call.program = {"setpriv", "--bounding-set", "-dac_override,-dac_read_search", MFLUX_PROGRAM};
-    }
-    const ProgramRun run = run_program(call);
+    const ProgramRun run = run_without_rights(
+        tiny.arguments(parent + "/out") + std::vector<std::string>{"--overwrite"});
     if (run.status == 127) return skip("setpriv is not installed");
     CAPTURE(run.err);
     CHECK(run.status == 1);
