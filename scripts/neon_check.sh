@@ -24,7 +24,7 @@ rm -rf "$build/objects"
 mkdir -p "$build/headers" "$build/objects"
 for header in hwy fmt nlohmann doctest; do ln -sfn "/usr/include/$header" "$build/headers/$header"; done
 
-sources=(mflux/kernels/*.cpp mflux/base/{file,quantization,tensor}.cpp mflux/safetensors/header.cpp
+sources=(mflux/kernels/*.cpp mflux/base/{file,printable,quantization,tensor,utf8}.cpp mflux/safetensors/header.cpp
   tests/kernels/*.cpp tests/main_test.cpp)
 cat > "$build/flags" <<END
 -std=c++20 -O1 -Wall -Wextra -Werror -ffp-contract=off -I. -isystem $build/headers -DFMT_HEADER_ONLY
