@@ -280,12 +280,6 @@ class Pass {
       if (updates != nullptr && use.whole == nullptr) {
         use.factors = read_factors(*updates, columns);
       }
-      const size_t shard = use.tensor->weight.shard;
-      OutputState& state = outputs_[use.output];
-      const auto& on_shard_begin = state.output.options->on_shard_begin;
-      if (state.begun_shard[shard] || !on_shard_begin) continue;
-      state.begun_shard[shard] = true;
-      on_shard_begin(shard);
     }
   }
 
@@ -325,8 +319,13 @@ class Pass {
   }
 
   // In the order of reading, so that sums come out the same with any number of threads. Writes here
-  // too: two threads that write to one file wait for each other in the kernel.
+  // too: two threads that write to one file wait for each other in the kernel. The callbacks are
+  // called from here alone, so that none runs beside another.
   void finish(Tile& tile) {
+    if (tile.first_row == 0) {
+      for (const TileUse& use : *tile.uses)
+        begin_shard(outputs_[use.output], use.tensor->weight.shard);
+    }
     for (size_t i = 0; i < tile.output_count; ++i) {
       const TileOutput& output = tile.outputs[i];
       OutputState& state = outputs_[output.output];
@@ -346,6 +345,13 @@ class Pass {
     free_.push_back(&tile);
   }
 
+  static void begin_shard(OutputState& state, size_t shard) {
+    const auto& on_shard_begin = state.output.options->on_shard_begin;
+    if (state.begun_shard[shard] || !on_shard_begin) return;
+    state.begun_shard[shard] = true;
+    on_shard_begin(shard);
+  }
+
   // Tensors without a source go with the first bytes of their shard.
   static void write_computed(OutputState& state, size_t shard) {
     const auto found = state.computed.find(shard);
@@ -361,7 +367,7 @@ class Pass {
     const StreamOptions& options = *state.output.options;
     while (!state.computed.empty()) {
       const size_t shard = state.computed.begin()->first;
-      if (options.on_shard_begin) options.on_shard_begin(shard);
+      begin_shard(state, shard);
       write_computed(state, shard);
       if (options.on_shard_done) options.on_shard_done(shard);
     }

@@ -54,9 +54,9 @@ struct StreamOptions {
   std::vector<bool> skip_shard = {};  // shards that are already there; empty: none
   std::function<bool(const PlannedTensor&)> only = {};  // the others are left out; empty: all
   bool hash_inputs = true;  // also reads what no tensor needs, for the hash of the whole file
-  std::function<void(size_t)> on_shard_begin =
-      {};  // first bytes of a shard are about to be computed
-  std::function<void(size_t)> on_shard_done = {};  // all bytes of a shard are with the sink
+  // Called from one thread at a time, as the sink is.
+  std::function<void(size_t)> on_shard_begin = {};  // first bytes go to the sink next
+  std::function<void(size_t)> on_shard_done = {};   // all bytes of a shard are with the sink
   std::function<void(const PlannedTensor&, const BakeSums&)> on_tensor_done = {};
   std::function<void(uint64_t source_bytes)> on_progress = {};  // bytes read so far
 };

@@ -2,10 +2,13 @@
 #include "mflux/stream.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -213,6 +216,36 @@ TEST_CASE("a shard is done after its last byte and its tensors, once") {
   CHECK(done.size() == planned.plan.shards.size());
   CHECK(std::ranges::all_of(done, [](const auto& item) { return item.second == 1; }));
   CHECK(baked.size() == 20);
+}
+
+// Notes whether it was called while it ran.
+class OneAtATime {
+ public:
+  void operator()() {
+    if (running_.exchange(true)) overlaps_ = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    running_ = false;
+  }
+  bool overlaps() const { return overlaps_; }
+
+ private:
+  std::atomic<bool> running_ = false;
+  std::atomic<bool> overlaps_ = false;
+};
+
+TEST_CASE("what listens to a pass is never called by two threads at once") {
+  const TinySave tiny;
+  const Planned planned(tiny);
+  REQUIRE(planned.plan.shards.size() > 5);
+  OneAtATime call;
+  MemorySink sink(planned.plan);
+  const StreamOptions options{
+      .on_shard_begin = [&](size_t) { call(); },
+      .on_shard_done = [&](size_t) { call(); },
+      .on_tensor_done = [&](const PlannedTensor&, const BakeSums&) { call(); },
+      .on_progress = [&](uint64_t) { call(); }};
+  stream(planned.model, planned.plan, options, sink);
+  CHECK_FALSE(call.overlaps());
 }
 
 TEST_CASE("an error of the sink ends the pass") {
