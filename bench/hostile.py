@@ -54,8 +54,8 @@ def padded(part: str, ending: str):
 
 TENSORS = {
     "short names": lambda short, number: (short, "U8", "0", 0),
-    "64 dimensions": lambda short, number: (short, "U8", ",".join(["0"] * 64), 0),
-    "33 dimensions": lambda short, number: (short, "U8", ",".join(["0"] * 33), 0),
+    "16 dimensions": lambda short, number: (short, "U8", ",".join(["0"] * 16), 0),
+    "9 dimensions": lambda short, number: (short, "U8", ",".join(["0"] * 9), 0),
     "names of 200": lambda short, number: ("x" * 200 + short, "U8", "0", 0),
     "packed": lambda short, number: (f"{number // 3}" + (".weight", ".scales", ".biases")[number % 3],
                                      ("U32", "F16", "F16")[number % 3], ("1,8", "1,1", "1,1")[number % 3],
@@ -76,7 +76,7 @@ METADATA = ("software", "lora_adapter_metadata", "ss_network_args", "ss_tag_freq
 def write_files(folder: pathlib.Path, most: int) -> list[pathlib.Path]:
     for what, kind in TENSORS.items():
         write_tensors(folder / f"{what}.safetensors", most, kind, 10**9)
-    for what in ("short names", "64 dimensions"):
+    for what in ("short names", "16 dimensions"):
         write_tensors(folder / f"{what}, to the limit.safetensors", most, TENSORS[what], 100_000)
     for what in ("pairs", "blocks", "endings", "one module", "adapters"):
         write_tensors(folder / f"{what}, to the limit.safetensors", most, TENSORS[what], 20_000)

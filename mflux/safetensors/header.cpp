@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr uint64_t kDataAlignment = 64;
-constexpr size_t kMaxDimensions = 64;
+constexpr size_t kMaxDimensions = 16;
 
 constexpr size_t kMaxMetadata = 10'000;
 constexpr size_t kShortestEntry = 50;

@@ -191,7 +191,7 @@ TEST_CASE("a tensor entry that is incomplete or says too much is refused") {
                "]",
            "[0,1]"),
        1,
-       "more than 64 numbers"},
+       "more than 16 numbers"},
       {tensor(R"("U8")", "[1]", "[]"), 1, "tensor 'a' has 0 data_offsets, expected 2"},
       {tensor(R"("U8")", "[1]", "[0]"), 1, "tensor 'a' has 1 data_offsets"},
       {tensor(R"("U8")", "[1]", "[0,1,2]"), 1, "tensor 'a' has 3 data_offsets"},
