@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Configures and builds a preset: scripts/build.sh [release|debug|asan] [target...]. With MFLUX_WERROR=ON in the
+# Configures and builds a preset: scripts/build.sh [release|debug|asan|tsan] [target...]. With MFLUX_WERROR=ON in the
 # environment, as in CI, warnings are errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ preset=${1:-release}
 [ $# -gt 0 ] && shift
 werror=${MFLUX_WERROR:-OFF}
 # Sanitizers make g++ 12 warn about the standard library itself.
-[ "$preset" = asan ] && werror=OFF
+case $preset in asan | tsan) werror=OFF ;; esac
 options=("-DMFLUX_WERROR=$werror")
 if [ "$(uname)" = Darwin ]; then
   # Homebrew does not link OpenSSL into the places CMake looks at.
