@@ -20,9 +20,13 @@ using safetensors::TensorFolder;
 using safetensors::TensorInfo;
 
 // Mode and group size as the metadata tells them. Python mflux writes neither: affine, and a group
-// size to be settled when the model is known.
+// size to be settled when the model is known. A matrix with biases is affine whatever the others are:
+// of Qwen-Image some keep 8 bits (models/tables.h, BitsException).
 QuantFormat stored_format(
-    const TensorFolder& folder, const StoredTensor& weight, const StoredTensor& scales) {
+    const TensorFolder& folder,
+    const StoredTensor& weight,
+    const StoredTensor& scales,
+    bool has_biases) {
   const std::string file = (folder.path / folder.files[weight.file].name).string();
   QuantFormat format;
   if (const auto mode = folder.metadata("mflux_cpp_mode"); !mode.empty()) {
@@ -35,6 +39,7 @@ QuantFormat stored_format(
     if (!number) fail("{}: metadata mflux_cpp_group_size is '{}', not a number", file, group);
     format.group_size = static_cast<int>(*number);
   }
+  if (has_biases && !format.has_biases()) format = make_quant_format(QuantMode::affine, {}, {});
   const Shape& packed = weight.info.spec.shape;
   const Shape& groups = scales.info.spec.shape;
   const bool told = !folder.metadata("mflux_cpp_mode").empty() ||
@@ -92,7 +97,7 @@ LogicalTensor packed_tensor(const TensorFolder& folder, const StoredTensor& weig
   if (tensor.scales == nullptr) {
     fail("{}: tensor '{}' is packed (U32) but '{}.scales' is missing", file, tensor.name, module);
   }
-  tensor.format = stored_format(folder, weight, *tensor.scales);
+  tensor.format = stored_format(folder, weight, *tensor.scales, tensor.biases != nullptr);
   if (tensor.format->has_biases() != (tensor.biases != nullptr)) {
     fail(
         "{}: tensor '{}' is {} but '{}.biases' is {}",

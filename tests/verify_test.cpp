@@ -78,27 +78,38 @@ TEST_CASE("a folder just saved passes every check, with and without its base") {
   CHECK(contains(all_of(files), "transformer: quantization level: 8, "));
 }
 
-TEST_CASE("every layout and both ways of being quantized verify") {
-  const TinySave tiny;
-  const auto check = [&](std::string_view name, auto change) {
-    CAPTURE(name);
-    SaveOptions options = tiny.options(name);
-    change(options);
-    save(options);
-    const VerifyReport report =
-        verify({.folder = options.output, .base = options.model, .loras = options.loras});
-    CHECK_MESSAGE(report.passed(), all_of(report));
-  };
-  check("at-load", [](SaveOptions& o) { o.quantize_at_load = true; });
-  check("full", [](SaveOptions& o) { o.bits = {}; });
-  check("mxfp4", [](SaveOptions& o) {
-    o.bits = {};
-    o.mode = QuantMode::mxfp4;
-  });
-  check("diffusers", [](SaveOptions& o) {
-    o.bits = {};
-    o.layout = Layout::diffusers;
-  });
+TEST_CASE("every layout, mode and way of being quantized verifies") {
+  for (const TinyFamily family : {TinyFamily::flux, TinyFamily::qwen}) {
+    CAPTURE(family);
+    const TinySave tiny(family);
+    const auto check = [&](std::string_view name, auto change) {
+      CAPTURE(name);
+      SaveOptions options = tiny.options(name);
+      change(options);
+      save(options);
+      const VerifyReport report =
+          verify({.folder = options.output, .base = options.model, .loras = options.loras});
+      CHECK_MESSAGE(report.passed(), all_of(report));
+    };
+    check("at-load", [](SaveOptions& o) { o.quantize_at_load = true; });
+    check("full", [](SaveOptions& o) { o.bits = {}; });
+    for (const QuantMode mode : {QuantMode::mxfp4, QuantMode::mxfp8, QuantMode::nvfp4}) {
+      check(quant_mode_name(mode), [&](SaveOptions& o) {
+        o.bits = {};
+        o.mode = mode;
+      });
+    }
+    for (const int bits : {2, 3, 4, 5, 6, 8}) {
+      check(fmt::format("{} bits", bits), [&](SaveOptions& o) {
+        o.bits = bits;
+        o.group_size = 32;
+      });
+    }
+    check("diffusers", [](SaveOptions& o) {
+      o.bits = {};
+      o.layout = Layout::diffusers;
+    });
+  }
 }
 
 TEST_CASE("one flipped byte anywhere is found and its file is named") {
