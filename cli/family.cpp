@@ -2,7 +2,7 @@
 #include "cli/family.h"
 
 #include "mflux/base/error.h"
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/hub/hub.h"
 
 namespace mflux::cli {

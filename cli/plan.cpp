@@ -8,9 +8,9 @@
 #include "cli/commands.h"
 #include "cli/sizes.h"
 #include "mflux/base/printable.h"
-#include "mflux/escalate.h"
+#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/plan.h"
+#include "mflux/bake/plan.h"
 
 namespace mflux::cli {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cli/console.h"
-#include "mflux/plan.h"
+#include "mflux/bake/plan.h"
 
 namespace mflux::cli {
 

@@ -3,8 +3,8 @@
 #include "fuzz/input.h"
 #include "fuzz/models.h"
 #include "mflux/lora/survey.h"
-#include "mflux/lora_base.h"
-#include "mflux/stream.h"
+#include "mflux/checkpoint/lora_base.h"
+#include "mflux/bake/pass.h"
 
 namespace mflux::fuzz {
 namespace {

@@ -8,7 +8,7 @@
 #include "mflux/hub/hub.h"
 #include "mflux/lora/block_scales.h"
 #include "mflux/lora/names.h"
-#include "mflux/lora_base.h"
+#include "mflux/checkpoint/lora_base.h"
 #include "mflux/safetensors/file_name.h"
 #include "mflux/safetensors/folder.h"
 #include "mflux/safetensors/wrappers.h"

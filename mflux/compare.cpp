@@ -8,8 +8,8 @@
 #include <span>
 
 #include "mflux/base/error.h"
-#include "mflux/checkpoint.h"
-#include "mflux/decode.h"
+#include "mflux/checkpoint/checkpoint.h"
+#include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/statistics.h"
 

@@ -2,9 +2,9 @@
 #include "mflux/convert_lora.h"
 
 #include "mflux/base/error.h"
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/hub/hub.h"
-#include "mflux/lora_base.h"
+#include "mflux/checkpoint/lora_base.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

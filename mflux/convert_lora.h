@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "mflux/lora/convert.h"
+#include "mflux/lora/convert/convert.h"
 
 namespace mflux {
 

@@ -9,9 +9,9 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
-#include "mflux/checkpoint.h"
-#include "mflux/generate_loras.h"
-#include "mflux/generate_plan.h"
+#include "mflux/checkpoint/checkpoint.h"
+#include "mflux/generate/runtime_loras.h"
+#include "mflux/generate/settle.h"
 #include "mflux/hub/hub.h"
 #include "mflux/nn/schedule.h"
 #include "mflux/pipelines/pipeline.h"

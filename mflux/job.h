@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/plan.h"
+#include "mflux/bake/plan.h"
 #include "mflux/save.h"
 
 namespace mflux {

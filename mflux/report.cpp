@@ -8,7 +8,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/report/details.h"
 #include "mflux/report/pictures.h"
 #include "mflux/report/sections.h"

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "mflux/base/tensor.h"
-#include "mflux/receipt.h"
+#include "mflux/bake/receipt.h"
 
 namespace mflux {
 

@@ -4,11 +4,11 @@
 #include <filesystem>
 #include <memory>
 
-#include "mflux/bake.h"
+#include "mflux/bake/output.h"
 #include "mflux/base/error.h"
-#include "mflux/escalate.h"
+#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/lora_base.h"
+#include "mflux/checkpoint/lora_base.h"
 
 namespace mflux {
 

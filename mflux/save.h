@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "mflux/options.h"
-#include "mflux/receipt.h"
+#include "mflux/bake/receipt.h"
 
 namespace mflux {
 

@@ -12,15 +12,15 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
-#include "mflux/completeness.h"
-#include "mflux/escalate.h"
+#include "mflux/checkpoint/completeness.h"
+#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/inputs.h"
-#include "mflux/listed_files.h"
+#include "mflux/bake/inputs.h"
+#include "mflux/bake/listed_files.h"
 #include "mflux/lora/files.h"
-#include "mflux/receipt_seal.h"
+#include "mflux/bake/receipt_seal.h"
 #include "mflux/safetensors/file_name.h"
-#include "mflux/whole.h"
+#include "mflux/bake/whole_matrix.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

@@ -12,7 +12,7 @@
 
 #include <doctest/doctest.h>
 
-#include "mflux/output_folder.h"
+#include "mflux/bake/output_folder.h"
 #include "tests/testing.h"
 
 namespace mflux::testing {

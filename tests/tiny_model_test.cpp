@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 
-#include "mflux/checkpoint.h"
-#include "mflux/plan.h"
+#include "mflux/checkpoint/checkpoint.h"
+#include "mflux/bake/plan.h"
 #include "tests/testing.h"
 
 namespace mflux::testing {

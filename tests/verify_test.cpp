@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/hash.h"
-#include "mflux/receipt_seal.h"
+#include "mflux/bake/receipt_seal.h"
 #include "tests/folders.h"
 #include "tests/testing.h"
 #include "tests/tiny_save.h"

@@ -14,7 +14,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
-#include "mflux/decode.h"
+#include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
 

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/lora/contributions.h"
 #include "mflux/nn/layers.h"
 

@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/mlx.h"
 #include "mflux/nn/weights.h"
 

@@ -7,7 +7,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/json.h"
-#include "mflux/block_name.h"
+#include "mflux/models/block_name.h"
 
 namespace mflux::report {
 namespace {

@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "mflux/base/error.h"
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/flux/clip.h"
 #include "mflux/pipelines/flux/config.h"

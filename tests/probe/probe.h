@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/mlx.h"
 #include "mflux/nn/weights.h"
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/pipelines/pipeline.h"
 
 namespace mflux::pipelines::flux {

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/pipeline.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/checkpoint.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/pipeline.h"
 
