@@ -7,10 +7,10 @@
 
 #include "cli/commands.h"
 #include "cli/sizes.h"
+#include "mflux/bake/prepare.h"
 #include "mflux/base/printable.h"
-#include "mflux/bake/raise_bits.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/hub/hub.h"
-#include "mflux/bake/plan.h"
 
 namespace mflux::cli {
 namespace {

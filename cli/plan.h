@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cli/console.h"
-#include "mflux/bake/plan.h"
+#include "mflux/options.h"
 
 namespace mflux::cli {
 

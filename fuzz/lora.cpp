@@ -2,9 +2,10 @@
 // A LoRA and what lies beside it: baked into small models, all but writing.
 #include "fuzz/input.h"
 #include "fuzz/models.h"
-#include "mflux/lora/survey.h"
-#include "mflux/checkpoint/lora_base.h"
 #include "mflux/bake/pass.h"
+#include "mflux/bake/plan.h"
+#include "mflux/checkpoint/lora_base.h"
+#include "mflux/lora/survey.h"
 
 namespace mflux::fuzz {
 namespace {

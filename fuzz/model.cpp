@@ -3,9 +3,9 @@
 
 #include "fuzz/input.h"
 #include "fuzz/models.h"
+#include "mflux/bake/plan.h"
 #include "mflux/checkpoint/completeness.h"
 #include "mflux/inspect.h"
-#include "mflux/bake/plan.h"
 
 namespace mflux::fuzz {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/save.h"
+#include "mflux/events.h"
 
 namespace mflux {
 

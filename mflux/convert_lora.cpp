@@ -3,8 +3,8 @@
 
 #include "mflux/base/error.h"
 #include "mflux/checkpoint/checkpoint.h"
-#include "mflux/hub/hub.h"
 #include "mflux/checkpoint/lora_base.h"
+#include "mflux/hub/hub.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

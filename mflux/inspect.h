@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "mflux/models/block_name.h"
+#include "mflux/bake/receipt.h"
 #include "mflux/checkpoint/checkpoint.h"
 #include "mflux/doctor/doctor.h"
-#include "mflux/bake/receipt.h"
+#include "mflux/models/block_name.h"
 
 namespace mflux {
 

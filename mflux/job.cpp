@@ -5,16 +5,16 @@
 #include <filesystem>
 #include <tuple>
 
+#include "mflux/bake/case_blind.h"
+#include "mflux/bake/memory.h"
 #include "mflux/bake/output.h"
+#include "mflux/bake/prepare.h"
+#include "mflux/bake/shard_layout.h"
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/base/paths.h"
-#include "mflux/bake/case_blind.h"
-#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/bake/shard_layout.h"
-#include "mflux/bake/tile.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

@@ -9,8 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "mflux/bake/plan.h"
-#include "mflux/save.h"
+#include "mflux/bake/planned.h"
+#include "mflux/bake/receipt.h"
+#include "mflux/checkpoint/checkpoint.h"
+#include "mflux/events.h"
+#include "mflux/lora/adapter.h"
+#include "mflux/options.h"
 
 namespace mflux {
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "mflux/base/tensor.h"
 #include "mflux/bake/receipt.h"
+#include "mflux/base/tensor.h"
 
 namespace mflux {
 

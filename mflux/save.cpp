@@ -5,24 +5,11 @@
 #include <memory>
 
 #include "mflux/bake/output.h"
+#include "mflux/bake/prepare.h"
 #include "mflux/base/error.h"
-#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/checkpoint/lora_base.h"
 
 namespace mflux {
-
-lora::Loaded load_loras(const Checkpoint& model, const SaveOptions& options) {
-  std::vector<lora::LoraSpec> specs;
-  for (const LoraRequest& request : options.loras) {
-    specs.push_back(
-        {.file = hub::resolve_lora(request.name),
-         .scale = request.scale,
-         .block_scales = request.block_scales});
-  }
-  if (specs.empty()) return {};
-  return lora::load(specs, lora_base(model, options.layout == Layout::comfyui));
-}
 
 SaveReport save(const SaveOptions& options, const SaveEvents& events) {
   try {

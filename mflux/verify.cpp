@@ -10,17 +10,18 @@
 
 #include <fmt/ranges.h>
 
+#include "mflux/bake/inputs.h"
+#include "mflux/bake/listed_files.h"
+#include "mflux/bake/pass.h"
+#include "mflux/bake/prepare.h"
+#include "mflux/bake/receipt_seal.h"
+#include "mflux/bake/whole_matrix.h"
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
 #include "mflux/checkpoint/completeness.h"
-#include "mflux/bake/raise_bits.h"
 #include "mflux/hub/hub.h"
-#include "mflux/bake/inputs.h"
-#include "mflux/bake/listed_files.h"
 #include "mflux/lora/files.h"
-#include "mflux/bake/receipt_seal.h"
 #include "mflux/safetensors/file_name.h"
-#include "mflux/bake/whole_matrix.h"
 
 namespace mflux {
 namespace fs = std::filesystem;

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "mflux/events.h"
 #include "mflux/options.h"
-#include "mflux/save.h"
 
 namespace mflux {
 

@@ -9,10 +9,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "mflux/bake/receipt.h"
 #include "mflux/base/json.h"
 #include "mflux/lora/adapter_config.h"
 #include "mflux/lora/block_scales.h"
-#include "mflux/bake/receipt.h"
 #include "mflux/report/details.h"
 #include "tests/lora/lora_files.h"
 #include "tests/tiny_save.h"

@@ -5,8 +5,9 @@
 
 #include <doctest/doctest.h>
 
-#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/bake/plan.h"
+#include "mflux/bake/prepare.h"
+#include "mflux/checkpoint/checkpoint.h"
 #include "tests/testing.h"
 
 namespace mflux::testing {

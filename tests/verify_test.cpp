@@ -9,8 +9,8 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "mflux/base/hash.h"
 #include "mflux/bake/receipt_seal.h"
+#include "mflux/base/hash.h"
 #include "tests/folders.h"
 #include "tests/testing.h"
 #include "tests/tiny_save.h"

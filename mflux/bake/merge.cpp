@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "mflux/kernels/low_rank.h"
-#include "mflux/bake/whole_matrix.h"
 
 namespace mflux {
 namespace {

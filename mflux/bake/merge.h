@@ -7,14 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "mflux/bake/whole_tensor.h"
 #include "mflux/lora/contributions.h"
 #include "mflux/lora/rows.h"
 
 namespace mflux {
 
 using Contributions = std::vector<lora::Contribution>;
-
-class WholeTensor;  // whole.h
 
 // What of a tensor's updates serves all of its rows, in the order of the updates.
 using MergeFactors = std::vector<lora::Prepared>;

@@ -3,11 +3,11 @@
 
 #include <filesystem>
 
+#include "mflux/bake/inputs.h"
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/base/share_file.h"
-#include "mflux/bake/inputs.h"
 #include "mflux/version.h"
 
 namespace mflux {

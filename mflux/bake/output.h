@@ -10,9 +10,11 @@
 #include <vector>
 
 #include "mflux/bake/output_folder.h"
-#include "mflux/save.h"
-#include "mflux/bake/shard_files.h"
 #include "mflux/bake/pass.h"
+#include "mflux/bake/receipt.h"
+#include "mflux/bake/shard_files.h"
+#include "mflux/events.h"
+#include "mflux/lora/adapter.h"
 
 namespace mflux {
 

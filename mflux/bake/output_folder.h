@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/base/folder_lock.h"
 #include "mflux/bake/save_journal.h"
+#include "mflux/base/folder_lock.h"
 
 namespace mflux {
 

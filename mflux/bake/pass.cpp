@@ -9,10 +9,11 @@
 #include <tbb/info.h>
 #include <tbb/parallel_pipeline.h>
 
-#include "mflux/base/error.h"
-#include "mflux/base/hash.h"
+#include "mflux/bake/memory.h"
 #include "mflux/bake/tile.h"
 #include "mflux/bake/whole_matrix.h"
+#include "mflux/base/error.h"
+#include "mflux/base/hash.h"
 
 namespace mflux {
 namespace {
@@ -402,20 +403,6 @@ class Pass {
 };
 
 }  // namespace
-
-void BakeSums::add(const BakeSums& other) {
-  error.error_sq += other.error.error_sq;
-  error.exact_sq += other.error.exact_sq;
-  error.max_error = std::max(error.max_error, other.error.max_error);
-  for (const auto& [adapter, sums] : other.loras) {
-    loras[adapter].cross += sums.cross;
-    loras[adapter].norm += sums.norm;
-  }
-}
-
-double BakeSums::relative_error() const {
-  return error.exact_sq == 0 ? 0 : std::sqrt(error.error_sq / error.exact_sq);
-}
 
 uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
   uint64_t bytes = 0;

@@ -7,13 +7,13 @@
 
 #include <fmt/ranges.h>
 
-#include "mflux/base/error.h"
 #include "mflux/bake/case_blind.h"
-#include "mflux/checkpoint/completeness.h"
 #include "mflux/bake/inputs.h"
+#include "mflux/bake/memory.h"
 #include "mflux/bake/shard_layout.h"
-#include "mflux/bake/tile.h"
 #include "mflux/bake/whole_matrix.h"
+#include "mflux/base/error.h"
+#include "mflux/checkpoint/completeness.h"
 
 namespace mflux {
 namespace {
@@ -278,22 +278,6 @@ class Planner {
 };
 
 }  // namespace
-
-bool PlannedTensor::baked() const {
-  return std::any_of(
-      deltas.begin(), deltas.end(), [](const auto* list) { return list != nullptr; });
-}
-
-uint64_t PlannedTensor::bytes() const {
-  return weight.spec.bytes() + (scales ? scales->spec.bytes() : 0) +
-         (biases ? biases->spec.bytes() : 0);
-}
-
-uint64_t Plan::bytes() const {
-  uint64_t sum = 0;
-  for (const PlannedShard& shard : shards) sum += shard.bytes;
-  return sum;
-}
 
 Plan make_plan(
     const Checkpoint& model,

@@ -7,8 +7,9 @@
 
 #include <fmt/format.h>
 
-#include "mflux/base/error.h"
 #include "mflux/bake/pass.h"
+#include "mflux/bake/plan.h"
+#include "mflux/base/error.h"
 
 namespace mflux {
 namespace {
@@ -151,15 +152,11 @@ class Escalation {
 
 }  // namespace
 
-Plan settle_plan(
+Plan raise_bits(
     const Checkpoint& model,
     lora::Loaded& loras,
     const SaveOptions& options,
     const SaveEvents& events) {
-  for (const lora::Problem& problem : loras.problems) {
-    if (events.log && !problem.shapes.empty()) events.log(problem.shapes);
-  }
-  if (!options.escalate) return make_plan(model, loras, options);
   return Escalation(model, loras, options, events).run();
 }
 

@@ -6,10 +6,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mflux/bake/planned.h"
+#include "mflux/bake/receipt_seal.h"
+#include "mflux/bake/sums.h"
 #include "mflux/base/error.h"
 #include "mflux/base/json.h"
 #include "mflux/base/paths.h"
-#include "mflux/bake/receipt_seal.h"
+#include "mflux/lora/adapter.h"
 
 namespace mflux {
 namespace {

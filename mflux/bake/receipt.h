@@ -9,10 +9,15 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/bake/plan.h"
-#include "mflux/bake/pass.h"
+#include "mflux/options.h"
 
 namespace mflux {
+
+struct BakeSums;
+struct Plan;
+namespace lora {
+struct Loaded;
+}
 
 struct FileRecord {
   std::string file = {};  // relative; forward slashes
@@ -43,6 +48,14 @@ struct Receipt {
   std::map<std::string, ComponentRecord> components = {};  // by name
   std::vector<FileRecord> outputs = {};
   bool is_sealed = false;  // has a hash of itself: receipt_seal.h
+};
+
+struct SaveReport {
+  Receipt receipt = {};
+  uint64_t output_bytes = 0;
+  uint64_t source_bytes = 0;  // of weights
+  size_t resumed_shards = 0;  // found finished from an earlier run
+  std::vector<std::string> warnings = {};
 };
 
 // `sums`: by name of the planned tensor with its component, "transformer/...".

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "mflux/bake/pass.h"
+#include "mflux/bake/sums.h"
 
 namespace mflux {
 

@@ -11,10 +11,10 @@
 #include <optional>
 #include <thread>
 
-#include "mflux/base/file.h"
-#include "mflux/base/hash.h"
 #include "mflux/bake/output_folder.h"
 #include "mflux/bake/pass.h"
+#include "mflux/base/file.h"
+#include "mflux/base/hash.h"
 
 namespace mflux {
 

@@ -2,7 +2,7 @@
 // Which tensor goes into which file of the output, and where in it.
 #pragma once
 
-#include "mflux/bake/plan.h"
+#include "mflux/bake/planned.h"
 
 namespace mflux {
 

@@ -299,19 +299,6 @@ class UseComputation {
 
 }  // namespace
 
-void check_tile_memory(uint64_t max_memory, size_t outputs) {
-  const uint64_t needed = outputs * kTileMemory;
-  if (max_memory >= needed) return;
-  fail(
-      ErrorKind::usage,
-      "--max-memory allows {} bytes, expected at least {} MiB for {} output{}: a tile of a tensor "
-      "each",
-      max_memory,
-      needed >> 20,
-      outputs,
-      outputs == 1 ? "" : "s");
-}
-
 void compute_tile(Tile& tile) {
   tile.output_count = 0;
   thread_local Scratch scratch;

@@ -10,15 +10,11 @@
 #include <vector>
 
 #include "mflux/bake/merge.h"
-#include "mflux/bake/pass.h"
+#include "mflux/bake/planned.h"
+#include "mflux/bake/sums.h"
+#include "mflux/checkpoint/checkpoint.h"
 
 namespace mflux {
-
-// A bound on what one tile in flight needs, scratch included.
-constexpr uint64_t kTileMemory = 16 << 20;
-
-// Throws a usage Error if `max_memory` bytes do not hold one tile in flight for each output.
-void check_tile_memory(uint64_t max_memory, size_t outputs);
 
 // Rows of a source tensor that go into one planned tensor.
 struct TileUse {

@@ -11,8 +11,6 @@
 #include "mflux/base/error.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/lora/matrix.h"
-#include "mflux/bake/merge.h"
-#include "mflux/bake/tile.h"
 
 namespace mflux {
 namespace {
@@ -206,27 +204,6 @@ class WholeMerge {
 
 }  // namespace
 
-std::span<const float> WholeTensor::weight(uint64_t first_row, uint64_t size) const {
-  return std::span(weight_).subspan(first_row * columns_, size);
-}
-
-std::span<const float> WholeTensor::change(
-    size_t adapter, uint64_t first_row, uint64_t size) const {
-  return std::span(changes_.at(adapter)).subspan(first_row * columns_, size);
-}
-
-std::vector<size_t> WholeTensor::adapters() const {
-  std::vector<size_t> result;
-  for (const auto& [adapter, change] : changes_) result.push_back(adapter);
-  return result;
-}
-
-float* WholeTensor::change_row(size_t adapter, uint64_t row) {
-  std::vector<float>& change = changes_[adapter];
-  if (change.empty()) change.resize(weight_.size());
-  return change.data() + row * columns_;
-}
-
 std::vector<WholeGroup> find_whole_groups(const Checkpoint& model, const Plan& plan) {
   const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
   std::vector<WholeGroup> groups;
@@ -257,35 +234,6 @@ std::vector<WholeGroup> find_whole_groups(const Checkpoint& model, const Plan& p
   }
   std::ranges::sort(groups, {}, &WholeGroup::first_source);
   return groups;
-}
-
-uint64_t whole_peak(const std::vector<WholeGroup>& groups) {
-  uint64_t peak = 0;
-  for (const WholeGroup& now : groups) {
-    uint64_t sum = 0;
-    for (const WholeGroup& other : groups) {
-      const bool is_held =
-          other.first_source <= now.first_source && now.first_source <= other.last_source;
-      if (is_held) sum += other.bytes;
-    }
-    peak = std::max(peak, sum);
-  }
-  return peak;
-}
-
-void check_whole_memory(const std::vector<WholeGroup>& groups, uint64_t max_memory) {
-  const uint64_t needed = whole_peak(groups) + kTileMemory;
-  if (groups.empty() || needed <= max_memory) return;
-  const auto largest = std::ranges::max_element(groups, {}, &WholeGroup::bytes);
-  const auto mebibytes = [](uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
-  fail(
-      "Cannot merge {}: {} works on the whole matrix, which takes {} MiB in float32; the save "
-      "needs {} MiB, --max-memory allows {} MiB",
-      largest->tensors.front(),
-      largest->reason,
-      mebibytes(largest->bytes),
-      mebibytes(needed),
-      mebibytes(max_memory));
 }
 
 WholeTensors merge_whole(const Checkpoint& model, const Plan& plan, const WholeGroup& group) {

@@ -20,8 +20,8 @@ using safetensors::TensorFolder;
 using safetensors::TensorInfo;
 
 // Mode and group size as the metadata tells them. Python mflux writes neither: affine, and a group
-// size to be settled when the model is known. A matrix with biases is affine whatever the others are:
-// of Qwen-Image some keep 8 bits (models/tables.h, BitsException).
+// size to be settled when the model is known. A matrix with biases is affine whatever the others
+// are: of Qwen-Image some keep 8 bits (models/tables.h, BitsException).
 QuantFormat stored_format(
     const TensorFolder& folder,
     const StoredTensor& weight,

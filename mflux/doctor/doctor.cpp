@@ -10,13 +10,13 @@
 
 #include <fmt/format.h>
 
-#include "mflux/models/block_name.h"
+#include "mflux/checkpoint/lora_base.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/block_scales.h"
 #include "mflux/lora/family.h"
 #include "mflux/lora/load.h"
 #include "mflux/lora/names.h"
-#include "mflux/checkpoint/lora_base.h"
+#include "mflux/models/block_name.h"
 
 namespace mflux {
 namespace {

@@ -7,8 +7,10 @@
 #include <variant>
 #include <vector>
 
-#include "mflux/base/error.h"
 #include "mflux/bake/pass.h"
+#include "mflux/bake/plan.h"
+#include "mflux/bake/prepare.h"
+#include "mflux/base/error.h"
 
 namespace mflux {
 namespace {

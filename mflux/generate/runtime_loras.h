@@ -6,11 +6,11 @@
 #include <atomic>
 #include <optional>
 
+#include "mflux/bake/planned.h"
 #include "mflux/checkpoint/checkpoint.h"
 #include "mflux/generate.h"
 #include "mflux/lora/adapter.h"
 #include "mflux/nn/weights.h"
-#include "mflux/bake/plan.h"
 
 namespace mflux {
 

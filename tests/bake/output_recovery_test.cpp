@@ -6,8 +6,8 @@
 
 #include <doctest/doctest.h>
 
-#include "mflux/base/file.h"
 #include "mflux/bake/output_folder.h"
+#include "mflux/base/file.h"
 #include "tests/folders.h"
 #include "tests/output_folders.h"
 #include "tests/testing.h"

@@ -13,6 +13,8 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/bake/plan.h"
+#include "mflux/bake/prepare.h"
 #include "mflux/base/hash.h"
 #include "tests/testing.h"
 #include "tests/tiny_save.h"

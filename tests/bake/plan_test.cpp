@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/bake/prepare.h"
 #include "mflux/save.h"
 #include "tests/folders.h"
 #include "tests/testing.h"

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // LoRAs on a base that is already packed: the rounding that keeps them, and more bits where even
 // that is not asked for.
-#include "mflux/bake/raise_bits.h"
-
 #include <algorithm>
 #include <cstdlib>
 #include <string>
@@ -10,6 +8,7 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "mflux/bake/prepare.h"
 #include "mflux/compare.h"
 #include "mflux/inspect.h"
 #include "tests/folders.h"

@@ -6,8 +6,8 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
-#include "mflux/base/hash.h"
 #include "mflux/bake/receipt.h"
+#include "mflux/base/hash.h"
 #include "tests/folders.h"
 #include "tests/tiny_save.h"
 

@@ -16,9 +16,9 @@
 #include "mflux/lora/block_scales.h"
 #include "mflux/lora/build.h"
 #include "mflux/lora/contents.h"
+#include "mflux/lora/convert/layer.h"
 #include "mflux/lora/names.h"
 #include "mflux/lora/notes.h"
-#include "mflux/lora/convert/layer.h"
 
 namespace mflux::lora {
 namespace {

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "mflux/lora/load.h"
 #include "mflux/lora/convert/style.h"
+#include "mflux/lora/load.h"
 
 namespace mflux::lora {
 

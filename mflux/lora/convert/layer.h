@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "mflux/lora/module.h"
 #include "mflux/lora/convert/stored_matrix.h"
 #include "mflux/lora/convert/style.h"
+#include "mflux/lora/module.h"
 
 namespace mflux::lora {
 

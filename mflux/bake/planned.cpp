@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#include "mflux/bake/planned.h"
+
+#include <algorithm>
+
+namespace mflux {
+
+bool PlannedTensor::baked() const {
+  return std::any_of(
+      deltas.begin(), deltas.end(), [](const auto* list) { return list != nullptr; });
+}
+
+uint64_t PlannedTensor::bytes() const {
+  return weight.spec.bytes() + (scales ? scales->spec.bytes() : 0) +
+         (biases ? biases->spec.bytes() : 0);
+}
+
+uint64_t Plan::bytes() const {
+  uint64_t sum = 0;
+  for (const PlannedShard& shard : shards) sum += shard.bytes;
+  return sum;
+}
+
+}  // namespace mflux
