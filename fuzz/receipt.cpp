@@ -4,6 +4,7 @@
 #include "fuzz/models.h"
 #include "mflux/inspect.h"
 #include "mflux/report.h"
+#include "mflux/save.h"
 #include "mflux/verify.h"
 
 namespace mflux::fuzz {

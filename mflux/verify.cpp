@@ -12,10 +12,10 @@
 
 #include "mflux/bake/inputs.h"
 #include "mflux/bake/listed_files.h"
+#include "mflux/bake/memory.h"
 #include "mflux/bake/pass.h"
 #include "mflux/bake/prepare.h"
 #include "mflux/bake/receipt_seal.h"
-#include "mflux/bake/whole_matrix.h"
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
 #include "mflux/checkpoint/completeness.h"

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "mflux/checkpoint/checkpoint.h"
 #include "tests/folders.h"
 #include "tests/tiny_save.h"
 

@@ -8,6 +8,7 @@
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
 
+#include "mflux/bake/merge.h"
 #include "mflux/base/error.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/lora/matrix.h"

@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/bake/memory.h"
 #include "mflux/base/error.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/save.h"
