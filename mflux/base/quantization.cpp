@@ -24,7 +24,6 @@ constexpr std::array<ModeFacts, 4> kModes = {{
     {QuantMode::nvfp4, "nvfp4", 4, 16},
 }};
 constexpr std::array<int, 6> kAffineBits = {2, 3, 4, 5, 6, 8};
-constexpr std::array<int, 3> kAffineGroups = {32, 64, 128};
 
 const ModeFacts& facts(QuantMode mode) {
   return kModes.at(static_cast<size_t>(mode));
@@ -99,6 +98,25 @@ QuantFormat make_quant_format(QuantMode mode, std::optional<int> bits, std::opti
     fail(ErrorKind::usage, "group size {} is not one of 32, 64, 128", format.group_size);
   }
   return format;
+}
+
+std::optional<QuantFormat> affine_format(uint64_t packed_columns, uint64_t groups, int group_size) {
+  for (const int bits : kAffineBits) {
+    uint64_t weights = 0;
+    const auto group_bits = static_cast<uint64_t>(group_size) * static_cast<uint64_t>(bits);
+    if (__builtin_mul_overflow(groups, group_bits, &weights)) break;
+    if (groups != 0 && weights % 32 == 0 && weights / 32 == packed_columns) {
+      return QuantFormat{.mode = QuantMode::affine, .bits = bits, .group_size = group_size};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<QuantFormat> likely_format(uint64_t packed_columns, uint64_t groups) {
+  for (const int size : kAffineGroups) {
+    if (const auto format = affine_format(packed_columns, groups, size)) return format;
+  }
+  return std::nullopt;
 }
 
 std::string to_string(const QuantFormat& format) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The packed formats of MLX: what a quantized matrix looks like on disk.
+// The packed formats of MLX: what a quantized matrix [rows, columns] looks like on disk.
 //
-//   X.weight  U32 [rows, columns * bits / 32]   codes, little-endian bit stream along the row
-//   X.scales  [rows, columns / group_size]      affine: the model's float dtype; fp modes: U8 (E8M0
-//   or E4M3) X.biases  [rows, columns / group_size]      affine only
+//   X.weight  U32, [rows, columns * bits / 32]: codes, a little-endian bit stream along the row
+//   X.scales  [rows, columns / group_size]; affine: the model's float dtype; fp modes: U8
+//   X.biases  as the scales, affine only
+//
+// Scales of mxfp4 and mxfp8 are E8M0 (powers of two), those of nvfp4 E4M3.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,6 +50,15 @@ PackedSpecs packed_specs(const QuantFormat& format, const TensorSpec& matrix);
 // bits / group_size = none: the mode's own (affine: 8 and 64).
 QuantFormat make_quant_format(
     QuantMode mode, std::optional<int> bits, std::optional<int> group_size);
+
+constexpr std::array<int, 3> kAffineGroups = {64, 32, 128};  // the most usual first
+
+// The affine format of a matrix with `packed_columns` words of codes and `groups` scales a row;
+// none if no number of bits gives those.
+std::optional<QuantFormat> affine_format(uint64_t packed_columns, uint64_t groups, int group_size);
+
+// The same where the group size is not known: the most usual one that fits, 64, 32 or 128.
+std::optional<QuantFormat> likely_format(uint64_t packed_columns, uint64_t groups);
 
 std::string to_string(const QuantFormat& format);  // "8-bit affine, group 64"
 
