@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "mflux/report.h"
+#include "mflux/report/facts.h"
 
 namespace mflux::report {
 

@@ -2,7 +2,7 @@
 // A folder of pictures, COLUMN/NAME.png, as rows and columns with what they differ by.
 #pragma once
 
-#include "mflux/report.h"
+#include "mflux/report/facts.h"
 
 namespace mflux::report {
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "mflux/report.h"
+#include "mflux/report/facts.h"
 
 namespace mflux::report {
 

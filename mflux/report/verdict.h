@@ -2,7 +2,7 @@
 // What a newcomer reads first: one sentence, and what did not go as asked.
 #pragma once
 
-#include "mflux/report.h"
+#include "mflux/report/facts.h"
 
 namespace mflux::report {
 
