@@ -29,7 +29,7 @@ std::map<std::string, Mapped> by_name(const Checkpoint& model) {
     const auto mapped = models::map_component(
         *model.family, component.source, model.naming, models::Naming::diffusers);
     for (const models::MappedTensor& tensor : mapped.tensors) {
-      result[component.name + "/" + tensor.name] = {&component, tensor};
+      result[full_name(component.name, tensor.name)] = {&component, tensor};
     }
   }
   return result;

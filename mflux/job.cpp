@@ -109,8 +109,7 @@ void share_shards(std::vector<JobOutput>& outputs) {
       if (!same_group(output.plan, other.plan)) continue;
       ++members;
       for (const PlannedTensor& tensor : other.plan.tensors) {
-        if (tensor.baked())
-          apart.insert(other.plan.components[tensor.component].name + "/" + tensor.mapped.name);
+        if (tensor.baked()) apart.insert(other.plan.name_of(tensor));
       }
     }
     if (members > 1) output.plan.options.apart = std::move(apart);

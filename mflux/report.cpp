@@ -55,7 +55,7 @@ void list_tensors(const Checkpoint& model, ReportFacts& facts) {
   for (const BakedTensor& tensor : facts.baked) baked.insert(tensor.name);
   for (const Component& component : model.components) {
     for (const LogicalTensor& tensor : component.tensors) {
-      const std::string name = component.name + "/" + tensor.name;
+      const std::string name = full_name(component.name, tensor.name);
       facts.tensors.push_back(
           {.name = name,
            .place = report::place_of(component.name, tensor.name),

@@ -145,7 +145,7 @@ void Bake::end_stream(const StreamResult& result) {
   files_.reset();
   for (const PlannedTensor& tensor : plan_.tensors) {
     if (!tensor.baked()) continue;
-    const std::string name = plan_.components[tensor.component].name + "/" + tensor.mapped.name;
+    const std::string name = plan_.name_of(tensor);
     if (const auto it = result.baked.find(&tensor); it != result.baked.end()) {
       sums_[name] = it->second;
     } else {

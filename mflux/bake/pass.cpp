@@ -231,10 +231,8 @@ class Pass {
   const WholeTensor* find_whole(const TileUse& use) const {
     const PlannedTensor& tensor = *use.tensor;
     if (!needs_whole(tensor.deltas[use.piece])) return nullptr;
-    const std::string name = fmt::format(
-        "{}/{}",
-        model_.components[tensor.component].name,
-        tensor.mapped.pieces[use.piece].canonical);
+    const std::string name = full_name(
+        model_.components[tensor.component].name, tensor.mapped.pieces[use.piece].canonical);
     for (const HeldGroup& held : groups_) {
       const auto found = held.tensors.find(name);
       if (held.output == use.output && found != held.tensors.end()) return &found->second;

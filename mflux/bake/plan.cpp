@@ -118,12 +118,13 @@ class Planner {
           break;
       }
     }
-    plan_.contributions = lora::contributions(loras_);
-    for (auto& [name, list] : plan_.contributions) {  // strength 0 leaves a tensor untouched
+    ContributionsByName contributions = lora::contributions(loras_);
+    for (auto& [name, list] : contributions) {  // strength 0 leaves a tensor untouched
       std::erase_if(
           list, [](const lora::Contribution& item) { return !lora::has_effect(*item.update); });
     }
-    std::erase_if(plan_.contributions, [](const auto& item) { return item.second.empty(); });
+    std::erase_if(contributions, [](const auto& item) { return item.second.empty(); });
+    plan_.contributions = std::make_shared<const ContributionsByName>(std::move(contributions));
   }
 
   void add_component(size_t index) {
@@ -157,8 +158,8 @@ class Planner {
   void attach_deltas(PlannedTensor& tensor) {
     const std::string& component = model_.components[tensor.component].name;
     for (const models::Piece& piece : tensor.mapped.pieces) {
-      const auto it = plan_.contributions.find(component + "/" + piece.canonical);
-      const bool found = it != plan_.contributions.end();
+      const auto it = plan_.contributions->find(full_name(component, piece.canonical));
+      const bool found = it != plan_.contributions->end();
       tensor.deltas.push_back(found ? &it->second : nullptr);
       if (found && !tensor.mapped.transpose.none()) {
         fail(
@@ -200,7 +201,7 @@ class Planner {
   }
 
   void raise_bits(PlannedTensor& tensor) const {
-    const auto it = bits_.find(plan_.components[tensor.component].name + "/" + tensor.mapped.name);
+    const auto it = bits_.find(plan_.name_of(tensor));
     if (it == bits_.end() || !tensor.format) return;
     tensor.raised_from = tensor.format->bits;
     tensor.format->bits = it->second;

@@ -21,4 +21,8 @@ uint64_t Plan::bytes() const {
   return sum;
 }
 
+std::string Plan::name_of(const PlannedTensor& tensor) const {
+  return full_name(components[tensor.component].name, tensor.mapped.name);
+}
+
 }  // namespace mflux

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -66,12 +67,14 @@ struct PlannedComponent {
 // Canonical tensors that are merged as a whole and together (whole.h), from the first of their
 // source tensors in the pass to the last.
 struct WholeGroup {
-  std::vector<std::string> tensors = {};        // keys of Plan::contributions
+  std::vector<std::string> tensors = {};        // keys of *Plan::contributions
   std::string reason = {};                      // the algorithm that needs it
   std::pair<size_t, size_t> first_source = {};  // component, index into Component::tensors
   std::pair<size_t, size_t> last_source = {};
   uint64_t bytes = 0;  // of all buffers
 };
+
+using ContributionsByName = std::map<std::string, std::vector<lora::Contribution>>;
 
 struct Plan {
   SaveOptions options = {};
@@ -80,15 +83,18 @@ struct Plan {
   std::vector<PlannedTensor> tensors = {};        // in the order they are read
   std::vector<PlannedShard> shards = {};
   std::vector<std::string> copied = {};  // files that go over as they are, relative
-  // "component/tensor" -> deltas, in LoRA order. Points into the Loaded the plan was made from.
-  std::map<std::string, std::vector<lora::Contribution>> contributions = {};
+  // What the LoRAs add to each tensor, in LoRA order. Points into the Loaded that the plan was made
+  // from, and PlannedTensor::deltas into it: copies of a plan share it.
+  std::shared_ptr<const ContributionsByName> contributions =
+      std::make_shared<const ContributionsByName>();
   std::vector<WholeGroup> whole_groups = {};  // by their first source
   std::vector<std::string> notes = {};        // what the user should know
 
-  uint64_t bytes() const;  // of all shards
+  uint64_t bytes() const;                                  // of all shards
+  std::string name_of(const PlannedTensor& tensor) const;  // full_name() of the stored tensor
 };
 
-// Bits of single tensors that differ from the plan's rule, by "component/tensor" of the output.
+// Bits of single tensors that differ from the plan's rule, by Plan::name_of().
 using BitsByTensor = std::map<std::string, int>;
 
 }  // namespace mflux

@@ -39,7 +39,7 @@ class Escalation {
     for (const PlannedTensor& tensor : plan_.tensors) {
       if (!tensor.baked() || !tensor.format) continue;
       check_mode(tensor);
-      to_measure_.insert(name_of(tensor));
+      to_measure_.insert(plan_.name_of(tensor));
     }
     if (to_measure_.empty()) refuse_full_precision();
     while (!to_measure_.empty()) {
@@ -51,16 +51,12 @@ class Escalation {
   }
 
  private:
-  std::string name_of(const PlannedTensor& tensor) const {
-    return plan_.components[tensor.component].name + "/" + tensor.mapped.name;
-  }
-
   void check_mode(const PlannedTensor& tensor) const {
     if (tensor.format->mode == QuantMode::affine) return;
     fail(
         ErrorKind::usage,
         "{}: is {}, and --escalate can raise the bits of affine formats only",
-        name_of(tensor),
+        plan_.name_of(tensor),
         to_string(*tensor.format));
   }
 
@@ -79,7 +75,7 @@ class Escalation {
     StreamOptions options{
         .max_memory = options_.max_memory, .stop = events_.stop, .hash_inputs = false};
     options.only = [&](const PlannedTensor& tensor) {
-      return to_measure_.count(name_of(tensor)) != 0;
+      return to_measure_.count(plan_.name_of(tensor)) != 0;
     };
     SaveProgress progress{.bytes_total = bytes_to_read(model_, plan_, options)};
     options.on_progress = [&](uint64_t bytes) {
@@ -96,7 +92,7 @@ class Escalation {
       for (const auto& [index, lora] : sums.loras) {
         least = std::min(least, is_noise(lora.kept()) ? 0 : lora.kept());
       }
-      kept[name_of(*tensor)] = least;
+      kept[plan_.name_of(*tensor)] = least;
     }
     return kept;
   }
@@ -105,7 +101,7 @@ class Escalation {
   void raise(const std::map<std::string, double>& kept) {
     to_measure_.clear();
     for (const PlannedTensor& tensor : plan_.tensors) {
-      const auto it = kept.find(name_of(tensor));
+      const auto it = kept.find(plan_.name_of(tensor));
       if (it == kept.end() || it->second >= enough_) continue;
       const auto next = std::upper_bound(kBits.begin(), kBits.end(), tensor.format->bits);
       const bool raised = next != kBits.end();

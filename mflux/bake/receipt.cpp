@@ -134,7 +134,7 @@ Json loras_to_json(const Receipt& receipt, const lora::Loaded& loras) {
 Json tensors_to_json(const Plan& plan, const std::map<std::string, BakeSums>& sums) {
   Json json = Json::array();
   for (const PlannedTensor& tensor : plan.tensors) {
-    const std::string name = plan.components[tensor.component].name + "/" + tensor.mapped.name;
+    const std::string name = plan.name_of(tensor);
     const auto it = sums.find(name);
     if (it == sums.end()) continue;
     Json kept = Json::object();

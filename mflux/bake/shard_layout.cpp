@@ -29,8 +29,7 @@ class ShardLayout {
 
  private:
   bool is_apart(const PlannedTensor& tensor) const {
-    return plan_.options.apart.count(
-               plan_.components[tensor.component].name + "/" + tensor.mapped.name) != 0;
+    return plan_.options.apart.count(plan_.name_of(tensor)) != 0;
   }
 
   // The tensors of a component, those that lie apart last.

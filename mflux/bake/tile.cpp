@@ -107,7 +107,7 @@ class UseComputation {
   }
 
  private:
-  std::string tensor_name() const { return tile_.component->name + "/" + tensor_.mapped.name; }
+  std::string tensor_name() const { return full_name(tile_.component->name, tensor_.mapped.name); }
 
   TileOutput& add_output(const PlannedPart& part) {
     if (tile_.outputs.size() == tile_.output_count) tile_.outputs.emplace_back();

@@ -23,13 +23,13 @@ void run_parallel(uint64_t count, const std::function<void(uint64_t)>& body) {
 }
 
 std::string tensor_name(const lora::TargetRows& rows) {
-  return fmt::format("{}/{}", rows.component, rows.tensor);
+  return full_name(rows.component, rows.tensor);
 }
 
 // Which tensors hang together: the parts of a fused matrix do.
 class Groups {
  public:
-  explicit Groups(const std::map<std::string, Contributions>& contributions) {
+  explicit Groups(const ContributionsByName& contributions) {
     for (const auto& [name, list] : contributions) {
       for (const lora::Contribution& item : list) {
         if (lora::needs_whole_matrix(*item.update)) join(*item.update);
@@ -84,7 +84,7 @@ std::vector<SourceRows> source_rows(
 std::vector<const lora::Contribution*> ordered_updates(const Plan& plan, const WholeGroup& group) {
   std::vector<const lora::Contribution*> items;
   for (const std::string& name : group.tensors) {
-    for (const lora::Contribution& item : plan.contributions.at(name)) {
+    for (const lora::Contribution& item : plan.contributions->at(name)) {
       const bool is_known = std::ranges::any_of(
           items, [&](const lora::Contribution* other) { return other->update == item.update; });
       if (!is_known) items.push_back(&item);
@@ -208,7 +208,7 @@ class WholeMerge {
 std::vector<WholeGroup> find_whole_groups(const Checkpoint& model, const Plan& plan) {
   const auto threads = static_cast<uint64_t>(tbb::info::default_concurrency());
   std::vector<WholeGroup> groups;
-  for (auto& [root, names] : Groups(plan.contributions).sets()) {
+  for (auto& [root, names] : Groups(*plan.contributions).sets()) {
     WholeGroup group{.tensors = names};
     uint64_t elements = 0;
     uint64_t scratch = 0;
@@ -220,7 +220,7 @@ std::vector<WholeGroup> find_whole_groups(const Checkpoint& model, const Plan& p
         elements += part.piece->count * source.spec.row_elements();
         sources.emplace(part.component, part.piece->source);
       }
-      for (const lora::Contribution& item : plan.contributions.at(name)) {
+      for (const lora::Contribution& item : plan.contributions->at(name)) {
         adapters.insert(item.adapter);
         if (!lora::needs_whole_matrix(*item.update)) continue;
         scratch = std::max(scratch, lora::matrix_scratch_bytes(*item.update, threads));

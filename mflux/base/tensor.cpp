@@ -68,6 +68,10 @@ std::optional<uint64_t> element_count(const Shape& shape) {
   return count;
 }
 
+std::string full_name(std::string_view component, std::string_view tensor) {
+  return fmt::format("{}/{}", component, tensor);
+}
+
 std::string to_string(const Shape& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
 }

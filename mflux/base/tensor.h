@@ -42,6 +42,10 @@ std::optional<uint64_t> element_count(const Shape& shape);
 // "(3072, 9216)"; "()" for a scalar.
 std::string to_string(const Shape& shape);
 
+// How a tensor of a model is called in plans, receipts and messages:
+// "transformer/x_embedder.weight".
+std::string full_name(std::string_view component, std::string_view tensor);
+
 // A tensor without its data.
 struct TensorSpec {
   Dtype dtype = Dtype::f32;

@@ -53,7 +53,7 @@ RuntimeLoras load_runtime_loras(const Checkpoint& model, const GenerateOptions& 
       .model = options.model, .bits = options.bits, .mode = options.mode, .loras = options.loras};
   loras.loaded = load_loras(model, save);
   loras.plan = make_plan(model, loras.loaded, save);
-  loras.changes.beside = loras.plan->contributions;
+  loras.changes.beside = *loras.plan->contributions;
   return loras;
 }
 
