@@ -41,7 +41,7 @@ bool bake(const Model& model, const std::filesystem::path& file) {
   const Plan plan = make_plan(model.checkpoint, loras, options);
   const auto baked = [](const PlannedTensor& tensor) { return tensor.baked(); };
   Nowhere nowhere;
-  stream(model.checkpoint, plan, {.only = baked, .hash_inputs = false}, nowhere);
+  run_pass(model.checkpoint, plan, {.only = baked, .hash_inputs = false}, nowhere);
   return fits;
 }
 

@@ -330,14 +330,14 @@ class Verifier {
       const Plan plan = settle_plan(model, loras, options, events_);
       for (const PlannedShard& shard : plan.shards) check_header(shard);
       CompareSink sink(plan, folder_);
-      StreamOptions stream_options{.stop = events_.stop};
-      stream_options.max_memory += whole_peak(plan.whole_groups);
-      SaveProgress progress{.bytes_total = bytes_to_read(model, plan, stream_options)};
-      stream_options.on_progress = [&](uint64_t bytes) {
+      PassOptions pass_options{.stop = events_.stop};
+      pass_options.max_memory += whole_peak(plan.whole_groups);
+      SaveProgress progress{.bytes_total = bytes_to_read(model, plan, pass_options)};
+      pass_options.on_progress = [&](uint64_t bytes) {
         progress.bytes_done = bytes;
         if (events_.progress) events_.progress(progress);
       };
-      const StreamResult result = stream(model, plan, stream_options, sink);
+      const PassResult result = run_pass(model, plan, pass_options, sink);
       check_inputs_unchanged(model, loras);
       check_unchanged(lora_files_, lora_stamps_);
       check_inputs(result);
@@ -358,7 +358,7 @@ class Verifier {
     }
   }
 
-  void check_inputs(const StreamResult& result) const {
+  void check_inputs(const PassResult& result) const {
     std::vector<std::string> different;
     for (const FileRecord& record : receipt_->inputs) {
       for (const auto& [file, hash] : result.input_hashes) {

@@ -113,8 +113,8 @@ void Bake::begin() {
   }
 }
 
-StreamOutput Bake::stream_output() {
-  StreamOptions& options = stream_options_;
+PassOutput Bake::pass_output() {
+  PassOptions& options = pass_options_;
   options = {.max_memory = options_.max_memory, .stop = events_.stop};
   for (size_t i = 0; i < plan_.shards.size(); ++i)
     options.skip_shard.push_back(finished(plan_.shards[i]) || shared_.count(i) != 0);
@@ -140,7 +140,7 @@ void Bake::rethrow_failure() {
   if (files_) files_->wait();
 }
 
-void Bake::end_stream(const StreamResult& result) {
+void Bake::end_pass(const PassResult& result) {
   files_->wait();
   files_.reset();
   for (const PlannedTensor& tensor : plan_.tensors) {
@@ -217,7 +217,7 @@ void Bake::log_merged(const PlannedTensor& tensor, const BakeSums& sums) {
   }
 }
 
-void Bake::record_inputs(const StreamResult& result) {
+void Bake::record_inputs(const PassResult& result) {
   for (const Component& component : model_.components) {
     for (const auto& file : component.folder.files) {
       const std::string key = (fs::path(component.name) / file.name).string();
@@ -401,16 +401,16 @@ uint64_t Bake::bytes_to_write() const {
 }
 
 void bake_all(const Checkpoint& model, const std::vector<std::unique_ptr<Bake>>& bakes) {
-  std::vector<StreamOutput> outputs;
+  std::vector<PassOutput> outputs;
   for (const auto& bake : bakes) {
     bake->begin();
-    outputs.push_back(bake->stream_output());
+    outputs.push_back(bake->pass_output());
   }
   const uint64_t bytes = bytes_to_read(model, outputs);
   for (const auto& bake : bakes) bake->expect_bytes(bytes);
-  StreamResult result;
+  PassResult result;
   try {
-    result = stream(model, outputs);
+    result = run_pass(model, outputs);
   } catch (const Error& error) {
     // A shard that could not be finished stops the pass; its own message is the one to tell.
     if (error.kind() == ErrorKind::interrupted) {
@@ -418,7 +418,7 @@ void bake_all(const Checkpoint& model, const std::vector<std::unique_ptr<Bake>>&
     }
     throw;
   }
-  for (const auto& bake : bakes) bake->end_stream(result);
+  for (const auto& bake : bakes) bake->end_pass(result);
   for (const auto& bake : bakes) bake->take_shared_shards();
   for (const auto& bake : bakes) bake->measure();
   for (const auto& bake : bakes) bake->publish();

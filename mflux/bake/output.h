@@ -35,10 +35,10 @@ class Bake {
   void share_shard(size_t index, Bake& other) { shared_[index] = &other; }
   uint64_t bytes_to_write() const;
 
-  void begin();                  // creates the folder, tells what is going to happen
-  StreamOutput stream_output();  // valid until end_stream()
+  void begin();              // creates the folder, tells what is going to happen
+  PassOutput pass_output();  // valid until end_pass()
   void expect_bytes(uint64_t source_bytes) { expected_bytes_ = source_bytes; }  // of the pass
-  void end_stream(const StreamResult& result);  // its shards are in place
+  void end_pass(const PassResult& result);  // its shards are in place
   // After a pass that failed: if a shard that could not be finished was the reason, throws that.
   void rethrow_failure();
   void take_shared_shards();  // of bakes whose stream has ended
@@ -55,7 +55,7 @@ class Bake {
   void announce_shard(size_t index);
   void log_merged(const PlannedTensor& tensor, const BakeSums& sums);
   void judge(const std::string& file, const LoraRecord& record);  // what of it survived
-  void record_inputs(const StreamResult& result);
+  void record_inputs(const PassResult& result);
   void copy_files();
   void add_sha256();
   void write_receipt();
@@ -71,7 +71,7 @@ class Bake {
   uint64_t expected_bytes_ = 0;
   OutputFolder output_;
   std::map<size_t, Bake*> shared_ = {};  // by shard
-  StreamOptions stream_options_ = {};
+  PassOptions pass_options_ = {};
   std::unique_ptr<ShardFiles> files_ = {};  // during the stream
   std::set<std::string> announced_ = {};
   std::map<std::string, BakeSums> sums_ = {};

@@ -29,7 +29,7 @@ struct SourceUses {
   std::vector<TileUse> uses = {};
 };
 
-bool skipped(const StreamOptions& options, const PlannedTensor& tensor) {
+bool skipped(const PassOptions& options, const PlannedTensor& tensor) {
   if (options.only && !options.only(tensor)) return true;
   return !options.skip_shard.empty() && options.skip_shard[tensor.weight.shard];
 }
@@ -85,7 +85,7 @@ void find_same(std::vector<TileUse>& uses) {
 
 // Every source tensor that has a use, in the order it lies in the files.
 std::vector<SourceUses> collect_uses(
-    const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
+    const Checkpoint& model, const std::vector<PassOutput>& outputs) {
   std::map<std::pair<size_t, size_t>, std::vector<TileUse>> by_source;
   for (size_t output = 0; output < outputs.size(); ++output) {
     for (const PlannedTensor& tensor : outputs[output].plan->tensors) {
@@ -107,7 +107,7 @@ std::vector<SourceUses> collect_uses(
 
 // What a pass knows of one of its outputs.
 struct OutputState {
-  StreamOutput output = {};
+  PassOutput output = {};
   std::vector<size_t> pending_shard = {};  // uses that are not yet complete
   std::vector<bool> begun_shard = {};
   std::map<size_t, std::vector<const PlannedTensor*>> computed = {};  // by shard, not yet written
@@ -122,14 +122,14 @@ struct HeldGroup {
 
 class Pass {
  public:
-  Pass(const Checkpoint& model, const std::vector<StreamOutput>& outputs)
+  Pass(const Checkpoint& model, const std::vector<PassOutput>& outputs)
       : model_(model), options_(*outputs.front().options), sources_(collect_uses(model, outputs)) {
     for (const Component& component : model.components) {
       if (!options_.hash_inputs) break;
       for (const auto& file : component.folder.files)
         hashes_.emplace(&file, StreamedHash(file.file));
     }
-    for (const StreamOutput& output : outputs) add_output(output);
+    for (const PassOutput& output : outputs) add_output(output);
     collect_whole_groups();
     for (const SourceUses& item : sources_) {
       for (const TileUse& use : item.uses) {
@@ -139,7 +139,7 @@ class Pass {
     }
   }
 
-  StreamResult run() {
+  PassResult run() {
     while (position_ < sources_.size()) {
       merge_whole_tensors();
       run_pipeline();
@@ -156,7 +156,7 @@ class Pass {
   }
 
  private:
-  void add_output(const StreamOutput& output) {
+  void add_output(const PassOutput& output) {
     OutputState state{.output = output};
     state.pending_shard.resize(output.plan->shards.size());
     state.begun_shard.resize(output.plan->shards.size());
@@ -363,7 +363,7 @@ class Pass {
   }
 
   static void write_lonely_computed(OutputState& state) {
-    const StreamOptions& options = *state.output.options;
+    const PassOptions& options = *state.output.options;
     while (!state.computed.empty()) {
       const size_t shard = state.computed.begin()->first;
       begin_shard(state, shard);
@@ -373,7 +373,7 @@ class Pass {
   }
 
   void finish_use(OutputState& state, const PlannedTensor& tensor) {
-    const StreamOptions& options = *state.output.options;
+    const PassOptions& options = *state.output.options;
     if (--pending_tensor_[&tensor] == 0 && tensor.baked() && options.on_tensor_done) {
       options.on_tensor_done(tensor, result_.baked[&tensor]);
     }
@@ -383,7 +383,7 @@ class Pass {
   }
 
   const Checkpoint& model_;
-  const StreamOptions& options_;  // of the whole pass
+  const PassOptions& options_;  // of the whole pass
   std::vector<SourceUses> sources_;
   std::vector<OutputState> outputs_ = {};
   std::map<const safetensors::OpenedFile*, StreamedHash> hashes_ = {};
@@ -394,7 +394,7 @@ class Pass {
   uint64_t row_ = 0;                    // next row of that source
   uint64_t done_bytes_ = 0;
   std::map<const PlannedTensor*, size_t> pending_tensor_ = {};
-  StreamResult result_ = {};
+  PassResult result_ = {};
   std::mutex mutex_ = {};
   std::vector<std::unique_ptr<Tile>> owned_ = {};
   std::vector<Tile*> free_ = {};
@@ -402,7 +402,7 @@ class Pass {
 
 }  // namespace
 
-uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
+uint64_t bytes_to_read(const Checkpoint& model, const std::vector<PassOutput>& outputs) {
   uint64_t bytes = 0;
   for (const SourceUses& item : collect_uses(model, outputs)) {
     bytes += item.source->spec.rows() * item.source->stored_row_bytes();
@@ -410,17 +410,17 @@ uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>&
   return bytes;
 }
 
-uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options) {
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const PassOptions& options) {
   return bytes_to_read(model, {{.plan = &plan, .options = &options}});
 }
 
-StreamResult stream(const Checkpoint& model, const std::vector<StreamOutput>& outputs) {
+PassResult run_pass(const Checkpoint& model, const std::vector<PassOutput>& outputs) {
   return Pass(model, outputs).run();
 }
 
-StreamResult stream(
-    const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink) {
-  return stream(model, {{.plan = &plan, .options = &options, .sink = &sink}});
+PassResult run_pass(
+    const Checkpoint& model, const Plan& plan, const PassOptions& options, Sink& sink) {
+  return run_pass(model, {{.plan = &plan, .options = &options, .sink = &sink}});
 }
 
 }  // namespace mflux

@@ -32,7 +32,7 @@ class Sink {
   virtual void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) = 0;
 };
 
-struct StreamOptions {
+struct PassOptions {
   uint64_t max_memory = uint64_t{1} << 30;
   const std::atomic<bool>* stop =
       nullptr;                        // set it to end the pass with an Error of kind interrupted
@@ -46,31 +46,31 @@ struct StreamOptions {
   std::function<void(uint64_t source_bytes)> on_progress = {};  // bytes read so far
 };
 
-struct StreamResult {
+struct PassResult {
   std::map<const PlannedTensor*, BakeSums> baked;
   std::map<std::string, std::string>
       input_hashes;  // "component/file" -> XXH3-128, of every weight file
 };
 
-// Bytes of tensors that stream() will read.
-uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const StreamOptions& options);
+// Bytes of tensors that run_pass() will read.
+uint64_t bytes_to_read(const Checkpoint& model, const Plan& plan, const PassOptions& options);
 
-StreamResult stream(
-    const Checkpoint& model, const Plan& plan, const StreamOptions& options, Sink& sink);
+PassResult run_pass(
+    const Checkpoint& model, const Plan& plan, const PassOptions& options, Sink& sink);
 
 // One of several outputs of a pass.
-struct StreamOutput {
+struct PassOutput {
   const Plan* plan = nullptr;
-  const StreamOptions* options = nullptr;  // of its own shards and tensors
+  const PassOptions* options = nullptr;  // of its own shards and tensors
   Sink* sink = nullptr;
 };
 
 // The same for several plans of one model: every source tensor is read once, and rows that come out
 // the same in several outputs are computed once. What concerns the whole pass (max_memory, stop,
 // hash_inputs, on_progress) is taken from the first output's options.
-StreamResult stream(const Checkpoint& model, const std::vector<StreamOutput>& outputs);
+PassResult run_pass(const Checkpoint& model, const std::vector<PassOutput>& outputs);
 
 // Bytes of tensors that such a pass will read.
-uint64_t bytes_to_read(const Checkpoint& model, const std::vector<StreamOutput>& outputs);
+uint64_t bytes_to_read(const Checkpoint& model, const std::vector<PassOutput>& outputs);
 
 }  // namespace mflux

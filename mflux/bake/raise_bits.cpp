@@ -72,7 +72,7 @@ class Escalation {
   // The share that survives of the LoRA that loses most, by tensor.
   std::map<std::string, double> measure() const {
     NoSink sink;
-    StreamOptions options{
+    PassOptions options{
         .max_memory = options_.max_memory, .stop = events_.stop, .hash_inputs = false};
     options.only = [&](const PlannedTensor& tensor) {
       return to_measure_.count(plan_.name_of(tensor)) != 0;
@@ -87,7 +87,7 @@ class Escalation {
           fmt::format("Measuring what survives in {} baked tensor(s)...", to_measure_.size()));
     }
     std::map<std::string, double> kept;
-    for (const auto& [tensor, sums] : stream(model_, plan_, options, sink).baked) {
+    for (const auto& [tensor, sums] : run_pass(model_, plan_, options, sink).baked) {
       double least = 1;
       for (const auto& [index, lora] : sums.loras) {
         least = std::min(least, is_noise(lora.kept()) ? 0 : lora.kept());

@@ -66,7 +66,7 @@ void bake_in_memory(const Checkpoint& model, RuntimeLoras& loras, const std::ato
     if (tensor.scales) sink.expect(*tensor.scales);
     if (tensor.biases) sink.expect(*tensor.biases);
   }
-  stream(model, *loras.plan, {.stop = stop, .only = baked_in_memory, .hash_inputs = false}, sink);
+  run_pass(model, *loras.plan, {.stop = stop, .only = baked_in_memory, .hash_inputs = false}, sink);
   for (const PlannedTensor& tensor : loras.plan->tensors) {
     if (!baked_in_memory(tensor)) continue;
     const std::string& component = model.components[tensor.component].name;

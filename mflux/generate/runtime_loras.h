@@ -24,7 +24,7 @@ struct RuntimeLoras {
 // do not fit.
 RuntimeLoras load_runtime_loras(const Checkpoint& model, const GenerateOptions& options);
 
-// Fills in changes.baked. `stop` as in StreamOptions.
+// Fills in changes.baked. `stop` as in PassOptions.
 void bake_in_memory(const Checkpoint& model, RuntimeLoras& loras, const std::atomic<bool>* stop);
 
 }  // namespace mflux

@@ -80,7 +80,7 @@ TEST_CASE("each byte of each planned part is written exactly once, and none of t
   const TinySave tiny;
   const Planned planned(tiny);
   MemorySink sink(planned.plan);
-  stream(planned.model, planned.plan, {}, sink);
+  run_pass(planned.model, planned.plan, {}, sink);
   REQUIRE(planned.plan.shards.size() > 5);
   for (size_t i = 0; i < planned.plan.shards.size(); ++i) {
     const PlannedShard& shard = planned.plan.shards[i];
@@ -98,10 +98,10 @@ TEST_CASE("computed tensors are written once, in a shard with others or alone in
     MemorySink sink(planned.plan);
     std::vector<int> begun(planned.plan.shards.size());
     std::vector<int> done(planned.plan.shards.size());
-    const StreamOptions options{
+    const PassOptions options{
         .on_shard_begin = [&](size_t shard) { ++begun[shard]; },
         .on_shard_done = [&](size_t shard) { ++done[shard]; }};
-    stream(planned.model, planned.plan, options, sink);
+    run_pass(planned.model, planned.plan, options, sink);
     CHECK(std::ranges::count(begun, 1) == std::ssize(begun));
     CHECK(std::ranges::count(done, 1) == std::ssize(done));
     size_t computed = 0;
@@ -127,8 +127,8 @@ TEST_CASE("the memory it may use does not change a byte or a sum") {
   const Planned planned(tiny);
   MemorySink much(planned.plan);
   MemorySink little(planned.plan);
-  const StreamResult a = stream(planned.model, planned.plan, {}, much);
-  const StreamResult b = stream(planned.model, planned.plan, {.max_memory = 1}, little);
+  const PassResult a = run_pass(planned.model, planned.plan, {}, much);
+  const PassResult b = run_pass(planned.model, planned.plan, {.max_memory = 1}, little);
   CHECK((much.bytes == little.bytes));
   REQUIRE(a.baked.size() == b.baked.size());
   for (const auto& [tensor, sums] : a.baked) {
@@ -144,10 +144,10 @@ TEST_CASE("every weight file has the hash of its bytes, however little of it was
   const Planned planned(tiny);
   for (const bool skip : {false, true}) {
     CAPTURE(skip);
-    StreamOptions options;
+    PassOptions options;
     if (skip) options.skip_shard.assign(planned.plan.shards.size(), true);
     MemorySink sink(planned.plan);
-    const StreamResult result = stream(planned.model, planned.plan, options, sink);
+    const PassResult result = run_pass(planned.model, planned.plan, options, sink);
     CHECK(result.input_hashes.size() == 5);  // two of the transformer
     for (const auto& [file, hash] : result.input_hashes) {
       CAPTURE(file);
@@ -172,14 +172,14 @@ TEST_CASE("skipped shards are neither read for nor written") {
   std::set<size_t> begun;
   std::vector<size_t> done;
   MemorySink sink(planned.plan);
-  const StreamOptions options{
+  const PassOptions options{
       .skip_shard = skip,
       .on_shard_begin = [&](size_t shard) { CHECK(begun.insert(shard).second); },
       .on_shard_done = [&](size_t shard) { done.push_back(shard); },
       .on_progress = [&](uint64_t bytes) { read = bytes; }};
   MemorySink whole(planned.plan);
-  stream(planned.model, planned.plan, {}, whole);
-  stream(planned.model, planned.plan, options, sink);
+  run_pass(planned.model, planned.plan, {}, whole);
+  run_pass(planned.model, planned.plan, options, sink);
   CHECK(read == half);
   CHECK(done.size() == shards / 2);
   for (size_t i = 0; i < shards; ++i) {
@@ -198,7 +198,7 @@ TEST_CASE("a shard is done after its last byte and its tensors, once") {
   MemorySink sink(planned.plan);
   std::map<size_t, int> done;
   std::set<std::string> baked;
-  const StreamOptions options{
+  const PassOptions options{
       .on_shard_done =
           [&](size_t shard) {
             ++done[shard];
@@ -214,7 +214,7 @@ TEST_CASE("a shard is done after its last byte and its tensors, once") {
             CHECK(sums.loras.count(0) == 1);
             CHECK(baked.insert(tensor.mapped.name).second);
           }};
-  stream(planned.model, planned.plan, options, sink);
+  run_pass(planned.model, planned.plan, options, sink);
   CHECK(done.size() == planned.plan.shards.size());
   CHECK(std::ranges::all_of(done, [](const auto& item) { return item.second == 1; }));
   CHECK(baked.size() == 20);
@@ -241,12 +241,12 @@ TEST_CASE("what listens to a pass is never called by two threads at once") {
   REQUIRE(planned.plan.shards.size() > 5);
   OneAtATime call;
   MemorySink sink(planned.plan);
-  const StreamOptions options{
+  const PassOptions options{
       .on_shard_begin = [&](size_t) { call(); },
       .on_shard_done = [&](size_t) { call(); },
       .on_tensor_done = [&](const PlannedTensor&, const BakeSums&) { call(); },
       .on_progress = [&](uint64_t) { call(); }};
-  stream(planned.model, planned.plan, options, sink);
+  run_pass(planned.model, planned.plan, options, sink);
   CHECK_FALSE(call.overlaps());
 }
 
@@ -254,7 +254,8 @@ TEST_CASE("an error of the sink ends the pass") {
   const TinySave tiny;
   const Planned planned(tiny);
   FailingSink sink;
-  CHECK(contains(error_of([&] { stream(planned.model, planned.plan, {}, sink); }), "no room for "));
+  CHECK(
+      contains(error_of([&] { run_pass(planned.model, planned.plan, {}, sink); }), "no room for "));
 }
 
 TEST_CASE("a pass that is told to stop ends as interrupted") {
@@ -262,10 +263,10 @@ TEST_CASE("a pass that is told to stop ends as interrupted") {
   const Planned planned(tiny);
   MemorySink sink(planned.plan);
   std::atomic<bool> stop = false;
-  const StreamOptions options{
+  const PassOptions options{
       .stop = &stop, .on_progress = [&](uint64_t bytes) { stop = bytes > 500'000; }};
   try {
-    stream(planned.model, planned.plan, options, sink);
+    run_pass(planned.model, planned.plan, options, sink);
     FAIL("not interrupted");
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::interrupted);
@@ -279,7 +280,7 @@ TEST_CASE("a source that shrinks while it is read is an error that names it") {
       tiny.path("model/transformer/diffusion_pytorch_model-00002-of-00002.safetensors");
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
   MemorySink sink(planned.plan);
-  const std::string error = error_of([&] { stream(planned.model, planned.plan, {}, sink); });
+  const std::string error = error_of([&] { run_pass(planned.model, planned.plan, {}, sink); });
   CHECK(contains(error, "00002-of-00002.safetensors: ends at byte"));
 }
 

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/checkpoint/checkpoint.h"
 #include "mflux/save.h"
 #include "tests/testing.h"
 #include "tests/tiny_save.h"
