@@ -7,6 +7,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/models/canonical.h"
+#include "mflux/models/family.h"
 
 namespace mflux::models {
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "mflux/base/tensor.h"
-#include "mflux/models/family.h"
+#include "mflux/models/component.h"
 #include "mflux/models/names.h"
 #include "mflux/models/spelling.h"
 #include "mflux/models/tables.h"

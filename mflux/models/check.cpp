@@ -8,6 +8,7 @@
 
 #include "mflux/models/canonical.h"
 #include "mflux/models/dimensions.h"
+#include "mflux/models/family.h"
 
 namespace mflux::models {
 namespace {

@@ -17,17 +17,9 @@
 #include "mflux/base/quantization.h"
 #include "mflux/base/tensor.h"
 #include "mflux/lora/target.h"
+#include "mflux/models/component.h"
 
 namespace mflux::models {
-
-// Whose names and layouts a set of tensors uses.
-enum class Naming : uint8_t {
-  diffusers,  // the Hugging Face folder
-  mflux,      // a folder saved by Python's mflux or by us
-  original,   // one file: BFL's names for FLUX, ComfyUI prefixes
-};
-
-struct Family;  // the tables: tables.h, flux/*.cpp, qwen/*.cpp
 
 // "flux", "qwen", or "qwen-edit", the variant of qwen that keeps the text encoder's vision tower;
 // none if unknown.
@@ -35,22 +27,6 @@ const Family* find_family(std::string_view name);
 std::string_view family_name(const Family& family);     // "flux" or "qwen", whatever the variant
 std::string_view family_variant(const Family& family);  // its name in find_family()
 std::string_view family_title(const Family& family);    // for people: "FLUX.1", "Qwen-Image"
-
-// One component as found: its tensors in file order, whatever the naming. A packed matrix is one
-// entry with its logical (unpacked) shape and the dtype of its scales. A folder's model_index.json
-// may be given to identify() as a component of its own: no name, no tensors, the text as config.
-struct SourceComponent {
-  std::string name = {};    // folder name: "transformer", "text_encoder", ...; "" for a single file
-  std::string file = {};    // what messages call a single file; "" of a folder
-  std::string config = {};  // text of config.json; "" if there is none
-  bool saved_by_mflux = false;  // its metadata holds quantization_level or mflux_version
-  struct Tensor {
-    std::string name = {};
-    TensorSpec spec = {};
-    bool packed = false;
-  };
-  std::vector<Tensor> tensors = {};
-};
 
 struct Identified {
   const Family* family = nullptr;
@@ -69,53 +45,10 @@ std::vector<std::string> weight_components(const Family& family);
 std::vector<std::string> copied_folders(const Family& family);     // tokenizer, scheduler, ...
 std::vector<std::string> tokenizer_folders(const Family& family);  // those that a prompt needs
 
-// Rows of a source tensor that become rows of an output tensor. Here every element of a vector is a
-// row of its own (a fused bias is cut like its weight); otherwise rows are the outermost dimension,
-// and a scalar has one.
-struct Piece {
-  size_t source = 0;          // index into SourceComponent::tensors
-  uint64_t source_begin = 0;  // first row there
-  uint64_t count = 0;
-  uint64_t output_begin = 0;     // first row in the output tensor
-  std::string canonical = {};    // the diffusers tensor these rows belong to
-  uint64_t canonical_begin = 0;  // and their first row there
-};
-
-// Change of order inside each row, read as [channels][positions] and written as
-// [positions][channels]. Where a source has channels last, its positions are the `channels` here.
-// {1, 1}: none.
-struct RowTranspose {
-  uint64_t channels = 1;
-  uint64_t positions = 1;
-  bool operator==(const RowTranspose&) const = default;
-  bool none() const { return channels == 1 || positions == 1; }
-};
-
-// Of the tensor's layer; `other`, and so every bias, is never quantized.
-enum class Role : uint8_t { linear, embedding, other };
-
-struct MappedTensor {
-  std::string name = {};  // in the output naming
-  Shape shape = {};
-  // Of the output in full precision, and of scales: the family's rule for that naming.
-  Dtype dtype = Dtype::bf16;
-  Role role = Role::other;
-  RowTranspose transpose = {};     // applied to every source row
-  std::vector<Piece> pieces = {};  // cover all output rows, in ascending output_begin
-  std::vector<float> values = {};  // of a computed tensor (F32), which has no pieces
-};
-
 // What a component becomes in `output` naming. Every source tensor is used, or on the family's list
 // of tensors that are known to be left out, or the call throws one Error that lists all that are
 // neither (with nearest names) and all that are missing. Order of the result: by the source
 // position of the first piece; computed tensors last.
-struct MappedComponent {
-  std::vector<MappedTensor> tensors = {};
-  // Names of source tensors that the output does not hold, by the family's rule.
-  std::vector<std::string> left_out = {};
-  // Those of them that are no part of such a component: T5's decoder in a text encoder.
-  std::vector<std::string> foreign = {};
-};
 MappedComponent map_component(
     const Family& family, const SourceComponent& source, Naming naming, Naming output);
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "mflux/models/family.h"
+#include "mflux/models/component.h"
 
 namespace mflux::models {
 

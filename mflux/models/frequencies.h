@@ -4,7 +4,7 @@
 #pragma once
 
 #include "mflux/models/canonical.h"
-#include "mflux/models/family.h"
+#include "mflux/models/component.h"
 
 namespace mflux::models {
 

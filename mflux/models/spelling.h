@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/models/family.h"
+#include "mflux/models/component.h"
 #include "mflux/models/names.h"
 #include "mflux/models/tables.h"
 
