@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mflux/lora/load.h"
+#include "mflux/lora/base_model.h"
 
 namespace mflux::lora {
 

@@ -7,7 +7,7 @@
 
 #include "mflux/lora/adapter.h"
 #include "mflux/lora/adapter_config.h"
-#include "mflux/lora/load.h"
+#include "mflux/lora/base_model.h"
 #include "mflux/lora/module.h"
 #include "mflux/lora/notes.h"
 

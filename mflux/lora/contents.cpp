@@ -166,15 +166,6 @@ safetensors::Header join_headers(const Contents& contents) {
 
 }  // namespace
 
-// A model's tensors have the same endings as values that replace one.
-bool is_of_lora(const TensorInfo& info) {
-  const std::string key = safetensors::without_wrappers(info.name);
-  const std::optional<ParsedKey> parsed = parse_key(key);
-  if (!parsed) return !refused_because(key).empty();
-  return (parsed->parameter != Parameter::weight && parsed->parameter != Parameter::bias) ||
-         key.ends_with(".set_weight");
-}
-
 Contents open_contents(const std::filesystem::path& path) {
   const std::vector<std::filesystem::path> files = lora_files(path);
   Contents contents{
@@ -193,7 +184,8 @@ Contents open_contents(const std::filesystem::path& path) {
 }
 
 bool looks_like_lora(const safetensors::Header& header) {
-  const auto count = std::ranges::count_if(header.tensors, is_of_lora);
+  const auto count = std::ranges::count_if(
+      header.tensors, [](const TensorInfo& info) { return is_of_lora(info.name); });
   return count > 0 && 2 * static_cast<size_t>(count) >= header.tensors.size();
 }
 

@@ -46,9 +46,6 @@ struct Contents {
 // files.h.
 Contents open_contents(const std::filesystem::path& path);
 
-// Is it a key of a LoRA, and not the name of a tensor that any model may have.
-bool is_of_lora(const safetensors::TensorInfo& info);
-
 // Do the keys look like a LoRA's rather than a model's.
 bool looks_like_lora(const safetensors::Header& header);
 

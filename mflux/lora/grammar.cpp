@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/safetensors/wrappers.h"
+
 namespace mflux::lora {
 namespace {
 
@@ -262,6 +264,14 @@ std::optional<ParsedKey> parse_key(std::string_view key) {
     if (parsed && !parsed->module.empty()) return with_tensor_name(*parsed);
   }
   return std::nullopt;
+}
+
+// A model's tensors have the same endings as values that replace one.
+bool is_of_lora(std::string_view name) {
+  const std::string key = safetensors::without_wrappers(name);
+  const std::optional<ParsedKey> parsed = parse_key(key);
+  if (!parsed) return !refused_because(key).empty();
+  return (parsed->parameter != weight && parsed->parameter != bias) || key.ends_with(".set_weight");
 }
 
 std::string_view ignored_because(std::string_view key) {

@@ -62,6 +62,10 @@ std::optional<ParsedKey> parse_key(std::string_view key);
 // trainer or tool. Empty for every other key.
 std::string_view ignored_because(std::string_view key);
 
+// Is it the name of a LoRA's tensor, and not one that a tensor of any model may have. `name` as it
+// is in the file.
+bool is_of_lora(std::string_view name);
+
 // What a key that cannot be applied is, if it is one of those known. Empty for every other key.
 std::string_view refused_because(std::string_view key);
 

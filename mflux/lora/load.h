@@ -5,26 +5,12 @@
 //   if (!loras.problems.empty()) fail(ErrorKind::lora, "{}", Shown{describe(loras.problems)});
 #pragma once
 
-#include <map>
 #include <span>
-#include <string>
-#include <vector>
 
-#include "mflux/base/tensor.h"
 #include "mflux/lora/adapter.h"
-#include "mflux/lora/target.h"
+#include "mflux/lora/base_model.h"
 
 namespace mflux::lora {
-
-// What the LoRAs are to be applied to.
-struct BaseModel {
-  std::string family = {};  // "flux", "qwen"
-  std::string title = {};   // for people: "FLUX.1"
-  // Canonical tensors of every component the family has; none in a component that is not being
-  // written.
-  std::map<std::string, std::map<std::string, Shape>> components = {};
-  std::vector<Target> targets = {};
-};
 
 // Reads and checks everything: keys, shapes against the targets, every value for finiteness.
 // Problems of all files are collected; throws only for a file that cannot be read or is no

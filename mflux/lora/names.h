@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "mflux/lora/load.h"
+#include "mflux/lora/base_model.h"
 
 namespace mflux::lora {
 

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "mflux/lora/contents.h"
+#include "mflux/lora/grammar.h"
 #include "mflux/safetensors/wrappers.h"
 
 namespace mflux::lora {
@@ -98,7 +98,8 @@ std::string_view what_is(const safetensors::Header& header) {
 }
 
 bool has_key_of_lora(const safetensors::Header& header) {
-  return std::ranges::any_of(header.tensors, is_of_lora);
+  return std::ranges::any_of(
+      header.tensors, [](const safetensors::TensorInfo& info) { return is_of_lora(info.name); });
 }
 
 using Tensors = std::set<std::string_view>;

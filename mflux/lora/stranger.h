@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "mflux/lora/load.h"
+#include "mflux/lora/base_model.h"
 #include "mflux/lora/module.h"
 #include "mflux/safetensors/header.h"
 
