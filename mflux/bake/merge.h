@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "mflux/bake/whole_tensor.h"
+#include "mflux/lora/algorithms/update.h"
 #include "mflux/lora/contributions.h"
-#include "mflux/lora/rows.h"
 
 namespace mflux {
 

@@ -8,6 +8,7 @@
 #include "mflux/base/file.h"
 #include "mflux/base/hash.h"
 #include "mflux/base/share_file.h"
+#include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/version.h"
 
 namespace mflux {
@@ -194,21 +195,17 @@ void Bake::log_merged(const PlannedTensor& tensor, const BakeSums& sums) {
   for (const auto* list : tensor.deltas) {
     if (list == nullptr) continue;
     for (const lora::Contribution& item : *list) {
-      const lora::Target& target = lora::target_of(*item.update);
-      const auto* low_rank = std::get_if<lora::LowRank>(item.update);
+      const lora::Target& target = item.update->target;
+      const uint64_t rank = item.update->rank;
       log(fmt::format(
           "{}.{}: base {}, {}scale {:.6g}, delta ({}, {}): merged{}, kept {:.4f}",
           component,
           tensor.mapped.name.substr(0, tensor.mapped.name.rfind('.')),
           to_string(tensor.mapped.shape),
-          low_rank == nullptr ? ""
-                              : fmt::format(
-                                    "A ({}, {}), B ({}, {}), ",
-                                    low_rank->rank,
-                                    target.inputs,
-                                    target.outputs,
-                                    low_rank->rank),
-          lora::scale_of(*item.update),
+          lora::is_low_rank(*item.update)
+              ? fmt::format("A ({}, {}), B ({}, {}), ", rank, target.inputs, target.outputs, rank)
+              : "",
+          item.update->scale,
           item.count,
           target.inputs,
           tensor.keeps_delta ? " and rounded to keep it" : "",

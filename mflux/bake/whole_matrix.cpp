@@ -11,7 +11,7 @@
 #include "mflux/bake/merge.h"
 #include "mflux/base/error.h"
 #include "mflux/checkpoint/rows.h"
-#include "mflux/lora/matrix.h"
+#include "mflux/lora/algorithms/update.h"
 
 namespace mflux {
 namespace {
@@ -45,7 +45,7 @@ class Groups {
 
  private:
   void join(const lora::Update& update) {
-    const auto& rows = lora::target_of(update).rows;
+    const auto& rows = update.target.rows;
     const std::string first = root(tensor_name(rows.front()));
     for (const lora::TargetRows& part : rows) parents_[root(tensor_name(part))] = first;
   }
@@ -144,7 +144,7 @@ class WholeMerge {
   void apply_whole(const lora::Contribution& item) {
     std::vector<float*> weight;
     std::vector<float*> change;
-    const lora::Target& target = lora::target_of(*item.update);
+    const lora::Target& target = item.update->target;
     for (const lora::TargetRows& rows : target.rows) {
       WholeTensor& tensor = tensors_.at(tensor_name(rows));
       for (uint64_t row = 0; row < rows.count; ++row) {
@@ -157,7 +157,7 @@ class WholeMerge {
 
   // Those of its rows that lie in the group.
   void apply_rows(const lora::Update& update, size_t adapter) {
-    const lora::Target& target = lora::target_of(update);
+    const lora::Target& target = update.target;
     const lora::Prepared prepared = lora::prepare(update, target.inputs);
     uint64_t first = 0;
     for (const lora::TargetRows& rows : target.rows) {

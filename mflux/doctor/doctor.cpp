@@ -104,7 +104,7 @@ Tensors tensors_hit(const Loaded& loaded) {
   Tensors hit;
   for (const lora::Adapter& adapter : loaded.adapters) {
     for (const lora::Update& update : adapter.updates) {
-      for (const lora::TargetRows& rows : lora::target_of(update).rows) {
+      for (const lora::TargetRows& rows : update.target.rows) {
         hit.emplace(rows.component, rows.tensor);
       }
     }

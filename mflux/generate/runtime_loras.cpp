@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <map>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "mflux/bake/pass.h"
 #include "mflux/bake/plan.h"
 #include "mflux/bake/prepare.h"
 #include "mflux/base/error.h"
+#include "mflux/lora/algorithms/low_rank.h"
 
 namespace mflux {
 namespace {
@@ -19,7 +19,7 @@ bool runs_beside(const PlannedTensor& tensor) {
   if (tensor.mapped.role == models::Role::other) return false;
   return std::ranges::all_of(tensor.deltas, [](const auto* updates) {
     return updates == nullptr || std::ranges::all_of(*updates, [](const lora::Contribution& item) {
-             return std::holds_alternative<lora::LowRank>(*item.update);
+             return lora::is_low_rank(*item.update);
            });
   });
 }

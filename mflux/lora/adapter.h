@@ -13,7 +13,7 @@
 
 #include "mflux/base/file_stamp.h"
 #include "mflux/base/joined_files.h"
-#include "mflux/lora/update.h"
+#include "mflux/lora/algorithms/update.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::lora {

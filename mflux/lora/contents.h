@@ -16,6 +16,7 @@
 #include "mflux/base/joined_files.h"
 #include "mflux/lora/adapter_config.h"
 #include "mflux/lora/module.h"
+#include "mflux/lora/refusal.h"
 #include "mflux/safetensors/header.h"
 
 namespace mflux::lora {

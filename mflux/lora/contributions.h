@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The same by tensor: which updates a tensor of the model gets, and their numbers as float32.
+// The same by tensor: which updates a tensor of the model gets.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -25,14 +24,5 @@ struct Contribution {
 
 // By "component/tensor" with canonical names, in the order of the LoRAs, then of the file.
 std::map<std::string, std::vector<Contribution>> contributions(const Loaded& loaded);
-
-// Rows of `up`, times `scale`: the product in double, rounded once. out: [rows, rank].
-void read_up(const LowRank& update, uint64_t first_row, uint64_t rows, std::span<float> out);
-
-// out: [rank, target.inputs].
-void read_down(const LowRank& update, std::span<float> out);
-
-// Rows of `value`, times `scale`, as in read_up. out: [rows, target.inputs].
-void read_dense(const Dense& update, uint64_t first_row, uint64_t rows, std::span<float> out);
 
 }  // namespace mflux::lora

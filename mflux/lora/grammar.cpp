@@ -257,6 +257,11 @@ std::string_view parameter_name(Parameter parameter) {
   return "";
 }
 
+bool holds_floats(Parameter parameter) {
+  return parameter != alpha && parameter != shape && parameter != on_input &&
+         parameter != oft_scaled;
+}
+
 std::optional<ParsedKey> parse_key(std::string_view key) {
   if (const auto parsed = parse_processor_key(key)) return parsed;
   for (const Ending& ending : kEndings) {

@@ -48,6 +48,9 @@ enum class Parameter : uint8_t {
 
 std::string_view parameter_name(Parameter parameter);  // for people: "A", "bias of B", "alpha"
 
+// Not of single numbers and shapes, which may be integers.
+bool holds_floats(Parameter parameter);
+
 struct ParsedKey {
   std::string_view module = {};  // with its prefix, as the file spells it
   Parameter parameter = Parameter::down;

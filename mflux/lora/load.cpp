@@ -9,8 +9,10 @@
 #include <fmt/format.h>
 
 #include "mflux/base/error.h"
+#include "mflux/lora/algorithms/algorithms.h"
+#include "mflux/lora/algorithms/low_rank.h"
+#include "mflux/lora/algorithms/replacement.h"
 #include "mflux/lora/block_scales.h"
-#include "mflux/lora/build.h"
 #include "mflux/lora/contents.h"
 #include "mflux/lora/family.h"
 #include "mflux/lora/module.h"
@@ -53,7 +55,7 @@ class Loader {
     check_family();
     keep_applicable();
     choose_order();
-    for (const auto& [module, algorithm] : applicable_) apply(*module, algorithm);
+    for (const auto& [module, algorithm] : applicable_) apply(*module, *algorithm);
     note_overlaps();
     for (const std::string& part : block_scales_.unused()) {
       loaded_.notes.push_back(fmt::format("{}: has nothing that '{}' could scale", path_, part));
@@ -217,7 +219,7 @@ class Loader {
     size_t as_stored = 0;
     size_t transposed = 0;
     for (const auto& [module, algorithm] : applicable_) {
-      if (algorithm != Algorithm::low_rank) continue;
+      if (!is_pair(*module)) continue;
       const Fit fit = fit_of(*module, model_);
       as_stored += fit.as_stored && !fit.transposed ? 1 : 0;
       transposed += fit.transposed && !fit.as_stored ? 1 : 0;
@@ -236,7 +238,7 @@ class Loader {
     }
   }
 
-  void apply(const Module& module, Algorithm algorithm) {
+  void apply(const Module& module, const Algorithm& algorithm) {
     const double block_scale = block_scales_.of(*module.place.target);
     file_.scale = spec_.scale * block_scale;
     Built built = build(module, algorithm, file_, notes_);
@@ -252,21 +254,15 @@ class Loader {
 
   static void record_use(KeyRecord& record, const Update& update) {
     record.used = true;
-    for (const TargetRows& rows : target_of(update).rows) {
+    for (const TargetRows& rows : update.target.rows) {
       std::string tensor = fmt::format("{}/{}", rows.component, rows.tensor);
       const bool is_new = std::ranges::find(record.tensors, tensor) == record.tensors.end();
       if (is_new) record.tensors.push_back(std::move(tensor));
     }
     if (record.algorithm.empty()) record.algorithm = algorithm_of(update);
-    std::visit(
-        [&](const auto& kind) {
-          if constexpr (requires { kind.alpha_source; }) {
-            record.rank = kind.rank;
-            record.alpha = kind.alpha;
-            record.alpha_source = kind.alpha_source;
-          }
-        },
-        update);
+    record.rank = update.rank;
+    record.alpha = update.alpha;
+    record.alpha_source = update.alpha_source;
   }
 
   // Legal (both are added), but worth a word: two names of one layer, or a fused and a split one.
@@ -278,10 +274,10 @@ class Loader {
     };
     std::map<std::string, std::vector<Rows>> by_tensor;
     for (const Update& update : updates_) {
-      if (depends_on_order(update) || std::holds_alternative<Dense>(update)) continue;
-      for (const TargetRows& rows : target_of(update).rows) {
+      if (!is_factored(update)) continue;
+      for (const TargetRows& rows : update.target.rows) {
         by_tensor[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
-            {rows.begin, rows.begin + rows.count, &module_of(update)});
+            {rows.begin, rows.begin + rows.count, &update.module});
       }
     }
     for (auto& [tensor, rows] : by_tensor) {
@@ -326,7 +322,7 @@ class Loader {
   Notes notes_;
   std::map<std::string_view, KeyRecord> records_;  // names of contents_.header
   std::vector<Update> updates_;
-  std::vector<std::pair<const Module*, Algorithm>> applicable_;
+  std::vector<std::pair<const Module*, const Algorithm*>> applicable_;
 };
 
 }  // namespace
@@ -339,8 +335,8 @@ void note_replaced_twice(Loaded& loaded) {
   std::vector<Notes> notes(loaded.adapters.size());
   for (size_t i = 0; i < loaded.adapters.size(); ++i) {
     for (const Update& update : loaded.adapters[i].updates) {
-      if (!std::holds_alternative<Replacement>(update)) continue;
-      for (const TargetRows& rows : target_of(update).rows) {
+      if (!is_replacement(update)) continue;
+      for (const TargetRows& rows : update.target.rows) {
         const std::string name = fmt::format("{}/{}/{}", rows.component, rows.tensor, rows.begin);
         const auto [first, is_new] = replaced.emplace(name, i);
         if (!is_new) notes[i].add("replaces what was replaced before; the last counts", name);

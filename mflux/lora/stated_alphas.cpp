@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/lora/algorithms/algorithms.h"
+#include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/lora/values.h"
 
 namespace mflux::lora {
@@ -23,15 +25,8 @@ bool is_whole_lokr(const Module& module) {
 
 // Does an alpha scale what the module adds.
 bool takes_alpha(const Module& module) {
-  switch (classify(module).algorithm) {
-    case Algorithm::low_rank:
-    case Algorithm::loha:
-    case Algorithm::lokr:
-    case Algorithm::glora:
-      return true;
-    default:
-      return false;
-  }
+  const Algorithm* algorithm = classify(module).algorithm;
+  return algorithm != nullptr && algorithm->takes_alpha;
 }
 
 std::optional<double> number(std::string_view text) {
@@ -117,7 +112,7 @@ class Finder {
     }
     const bool is_pair =
         module.find(Parameter::down) != nullptr && module.find(Parameter::up) != nullptr;
-    const auto rank = is_pair ? rank_of(module, file_.transposed) : std::nullopt;
+    const auto rank = is_pair ? pair_rank(module, file_.transposed) : std::nullopt;
     return rank ? std::optional(static_cast<double>(*rank)) : std::nullopt;
   }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/lora/build.h"
+#include "mflux/lora/file_context.h"
 #include "mflux/lora/module.h"
 
 namespace mflux::lora {

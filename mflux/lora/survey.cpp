@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
-#include "mflux/lora/build.h"
+#include "mflux/lora/algorithms/algorithms.h"
+#include "mflux/lora/algorithms/low_rank.h"
+#include "mflux/lora/alpha.h"
 #include "mflux/lora/contents.h"
 #include "mflux/lora/names.h"
 #include "mflux/lora/values.h"
@@ -59,20 +61,15 @@ class Surveyor {
                         : fmt::format("'{}': {}", name, key.why));
   }
 
-  static bool is_pair(const Module& module) {
-    return module.find(Parameter::down) != nullptr && module.find(Parameter::up) != nullptr &&
-           module.find(Parameter::core) == nullptr;
-  }
-
   // Without a model only the ranks can tell.
   void choose_order() {
     bool as_stored = false;
     bool transposed = false;
     for (const Module& module : contents_.modules) {
       if (!is_pair(module)) continue;
-      const bool fits = rank_of(module, false).has_value();
+      const bool fits = pair_rank(module, false).has_value();
       as_stored = as_stored || fits;
-      transposed = transposed || (!fits && rank_of(module, true).has_value());
+      transposed = transposed || (!fits && pair_rank(module, true).has_value());
     }
     survey_.transposed = contents_.other_order || (transposed && !as_stored);
   }
@@ -100,17 +97,14 @@ class Surveyor {
 
   // Every tensor but single numbers and shapes, which may be integers.
   void check(const Module& module, const Part& part) {
-    if (part.parameter == Parameter::alpha || part.parameter == Parameter::shape ||
-        part.parameter == Parameter::on_input || part.parameter == Parameter::oft_scaled) {
-      return;
-    }
+    if (!holds_floats(part.parameter)) return;
     if (auto refusal = check_values(*part.info, *contents_.file)) {
       problem(refusal->kind, module.name, std::move(refusal->message));
     }
   }
 
   void add_pair(const Module& module, SurveyedModule& surveyed) {
-    const std::optional<uint64_t> rank = rank_of(module, survey_.transposed);
+    const std::optional<uint64_t> rank = pair_rank(module, survey_.transposed);
     if (!rank) {
       const Shape& down = module.find(Parameter::down)->spec.shape;
       const Shape& up = module.find(Parameter::up)->spec.shape;
@@ -152,60 +146,42 @@ class Surveyor {
     surveyed.inputs = info->spec.shape.size() == 1 ? 0 : info->spec.row_elements();
   }
 
-  // Factors of LoHa and LoKr tell the shape of their product; with a core theirs is another.
   static void add_product(const Module& module, SurveyedModule& surveyed) {
-    const auto* left = module.find(Parameter::hada_w1_a);
-    const auto* right = module.find(Parameter::hada_w1_b);
-    if (left != nullptr && right != nullptr && module.find(Parameter::hada_t1) == nullptr) {
-      surveyed.outputs = left->spec.rows();
-      surveyed.inputs = right->spec.row_elements();
+    for (const Algorithm* algorithm : algorithms()) {
+      const auto size = algorithm->size_of == nullptr ? std::nullopt : algorithm->size_of(module);
+      if (!size) continue;
+      surveyed.outputs = size->outputs;
+      surveyed.inputs = size->inputs;
     }
-    using enum Parameter;
-    const auto first = factor_size(module, lokr_w1, lokr_w1_a, lokr_w1_b);
-    const auto second = factor_size(module, lokr_w2, lokr_w2_a, lokr_w2_b);
-    if (first && second && module.find(lokr_t2) == nullptr) {
-      surveyed.outputs = first->first * second->first;
-      surveyed.inputs = first->second * second->second;
-    }
-  }
-
-  // Rows and columns of a factor that is whole or itself a product.
-  static std::optional<std::pair<uint64_t, uint64_t>> factor_size(
-      const Module& module, Parameter whole, Parameter left, Parameter right) {
-    if (const auto* info = module.find(whole)) {
-      return std::pair(info->spec.rows(), info->spec.row_elements());
-    }
-    const auto* a = module.find(left);
-    const auto* b = module.find(right);
-    if (a == nullptr || b == nullptr) return std::nullopt;
-    return std::pair(a->spec.rows(), b->spec.row_elements());
   }
 
   // Trainers begin with a B of zeros: a layer that never learned still has one.
   std::string why_dead(const Module& module, const SurveyedModule& surveyed) const {
-    const bool has_pair = is_pair(module);
-    for (const Part& part : module.parts) {
-      const bool adds =
-          part.parameter == Parameter::diff || part.parameter == Parameter::bias_diff ||
-          part.parameter == Parameter::up_bias || part.parameter == Parameter::magnitude;
-      if (adds && !is_zero(*part.info)) return "";
+    using enum Parameter;
+    constexpr Parameters kAdds = set_of({diff, bias_diff, up_bias, magnitude});
+    constexpr Parameters kPlain = set_of({diff, bias_diff});
+    if (any_of(module, kAdds, [&](const Part& part) { return !is_zero(*part.info); })) return "";
+    for (const Algorithm* algorithm : algorithms()) {
+      const bool has_zero =
+          any_of(module, algorithm->factors, [&](const Part& part) { return is_zero(*part.info); });
+      if (has_zero) return "a factor is all zero";
     }
-    for (const Part& part : module.parts) {
-      const bool is_factor =
-          (part.parameter >= Parameter::hada_w1_a && part.parameter <= Parameter::hada_w2_b) ||
-          (part.parameter >= Parameter::lokr_w1 && part.parameter <= Parameter::lokr_w2_b);
-      if (is_factor && is_zero(*part.info)) return "a factor is all zero";
-    }
-    if (!has_pair) {
-      const bool is_plain = std::ranges::all_of(module.parts, [](const Part& part) {
-        return part.parameter == Parameter::diff || part.parameter == Parameter::bias_diff;
-      });
+    if (!is_pair(module)) {
+      const bool is_plain = std::ranges::all_of(
+          module.parts, [](const Part& part) { return contains(kPlain, part.parameter); });
       return is_plain ? "the difference is all zero" : "";
     }
     if (surveyed.alpha_source == AlphaSource::tensor && surveyed.alpha == 0) return "alpha is 0";
-    if (is_zero(*module.find(Parameter::up))) return "B is all zero";
-    if (is_zero(*module.find(Parameter::down))) return "A is all zero";
+    if (is_zero(*module.find(up))) return "B is all zero";
+    if (is_zero(*module.find(down))) return "A is all zero";
     return "";
+  }
+
+  // Is one of the parts in the set what `is` asks.
+  template <typename Is>
+  static bool any_of(const Module& module, Parameters set, const Is& is) {
+    return std::ranges::any_of(
+        module.parts, [&](const Part& part) { return contains(set, part.parameter) && is(part); });
   }
 
   bool is_zero(const safetensors::TensorInfo& info) const {

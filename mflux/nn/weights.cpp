@@ -17,6 +17,7 @@
 #include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
+#include "mflux/lora/algorithms/low_rank.h"
 
 namespace mflux::nn {
 namespace {
@@ -158,14 +159,13 @@ class Loader {
       const auto found = options_.changes->beside.find(component_.name + "/" + piece.canonical);
       if (found == options_.changes->beside.end()) continue;
       for (const lora::Contribution& item : found->second) {
-        attach(std::get<lora::LowRank>(*item.update), item, piece, tensor, layer);
+        attach(item, piece, tensor, layer);
       }
     }
   }
 
   // Rows of `up` that the pair does not reach stay zero.
   static void attach(
-      const lora::LowRank& pair,
       const lora::Contribution& item,
       const models::Piece& piece,
       const MappedTensor& tensor,
@@ -174,6 +174,7 @@ class Loader {
     const uint64_t end = std::min(item.begin + item.count, piece.canonical_begin + piece.count);
     if (begin >= end) return;
     const TensorSpec matrix{Dtype::f32, tensor.shape};
+    const lora::Update& pair = *item.update;
     const uint64_t rank = pair.rank;
     std::vector<float> up(matrix.rows() * rank);
     const uint64_t first = piece.output_begin + (begin - piece.canonical_begin);

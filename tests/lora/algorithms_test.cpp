@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "mflux/lora/algorithms/replacement.h"
 #include "tests/lora/every_layer.h"
 
 namespace mflux::lora {
@@ -211,18 +212,20 @@ TEST_CASE("a row that DoRA finds empty stays so") {
   Case c{layer};
   c.add(".lora_A.weight", 1, kInputs);
   c.add(".lora_B.weight", 64, 1);
+  const Loaded without_magnitude = load_file(c.file, flux());
+  require_clean(without_magnitude);
   c.add(".dora_scale", 64, 1);
   const Loaded loaded = load_file(c.file, flux());
   require_clean(loaded);
+  const Update& pair = without_magnitude.adapters.front().updates.front();
   const Update& update = loaded.adapters.front().updates.front();
-  const Prepared prepared = prepare(update, kInputs);
+  CHECK(algorithm_of(update) == "DoRA");
+  Values row(kInputs);
   Values change(kInputs);
   RowScratch scratch;
-  change_of(
-      std::get<LowRank>(std::get<Dora>(update).change), prepared, {3, 1, kInputs}, change, scratch);
-  Values row(kInputs);
+  apply_to_rows(pair, prepare(pair, kInputs), {3, 1, kInputs}, row, change, scratch);
   for (size_t i = 0; i < row.size(); ++i) row[i] = -change[i];
-  apply_to_rows(update, prepared, {3, 1, kInputs}, row, change, scratch);
+  apply_to_rows(update, prepare(update, kInputs), {3, 1, kInputs}, row, change, scratch);
   for (const float value : row) CHECK(value == 0);
 }
 
@@ -282,7 +285,7 @@ TEST_CASE("new values come after the matrices of the module, and reach norms and
   const Loaded loaded = load_file(file, flux(), 0.5);
   require_clean(loaded);
   for (const Update& update : loaded.adapters.front().updates) {
-    CHECK(std::holds_alternative<Replacement>(update));
+    CHECK(is_replacement(update));
     CHECK(has_effect(update));
   }
   Merged merged(loaded, flux());

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "mflux/lora/adapter_config.h"
+#include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/lora/load.h"
 #include "tests/lora/lora_files.h"
 
@@ -50,9 +51,9 @@ struct Scale {
 
 Scale scale_of_layer(const Loaded& loaded, std::string_view module) {
   for (const Update& update : loaded.adapters.front().updates) {
-    if (module_of(update) != module) continue;
-    const auto& pair = std::get<LowRank>(update);
-    return {pair.alpha, std::string(alpha_source_name(pair.alpha_source)), pair.scale};
+    if (update.module != module) continue;
+    REQUIRE(is_low_rank(update));
+    return {update.alpha, std::string(alpha_source_name(update.alpha_source)), update.scale};
   }
   return {};
 }

@@ -108,9 +108,10 @@ TEST_CASE("of a norm every element is a row") {
     const Values values = file.add(c.key, {c.length});
     const Loaded loaded = load_file(file, *c.model);
     require_clean(loaded);
-    const auto& dense = std::get<Dense>(loaded.adapters.front().updates.front());
-    CHECK(dense.target.outputs == c.length);
-    CHECK(dense.target.inputs == 1);
+    const Update& update = loaded.adapters.front().updates.front();
+    const auto& dense = dynamic_cast<const Dense&>(*update.change);
+    CHECK(update.target.outputs == c.length);
+    CHECK(update.target.inputs == 1);
     CHECK(dense.value.rows == c.length);
     CHECK(dense.value.columns == 1);
     const auto list = contributions(loaded).at(c.tensor);

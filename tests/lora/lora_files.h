@@ -15,6 +15,8 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include "mflux/lora/algorithms/dense.h"
+#include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/lora/contributions.h"
 #include "mflux/lora/load.h"
 #include "tests/models/headers.h"
@@ -146,18 +148,18 @@ inline std::vector<double> rows_of(
 
 // What one update adds to the given rows of its target.
 inline std::vector<double> values_of(const Update& update, uint64_t begin, uint64_t count) {
-  const uint64_t columns = target_of(update).inputs;
-  if (const auto* dense = std::get_if<Dense>(&update)) {
+  const uint64_t columns = update.target.inputs;
+  if (const auto* dense = dynamic_cast<const Dense*>(update.change.get())) {
     Values values(count * columns);
-    read_dense(*dense, begin, count, values);
+    read_values(dense->value, begin * columns, update.scale, values);
     return {values.begin(), values.end()};
   }
-  const auto& pair = std::get<LowRank>(update);
-  Values up(count * pair.rank);
-  Values down(pair.rank * columns);
-  read_up(pair, begin, count, up);
-  read_down(pair, down);
-  return product(up, down, pair.rank);
+  REQUIRE(is_low_rank(update));
+  Values up(count * update.rank);
+  Values down(update.rank * columns);
+  read_up(update, begin, count, up);
+  read_down(update, down);
+  return product(up, down, update.rank);
 }
 
 // All that LoRAs add to a tensor "component/name" of the model; empty if nothing.

@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "mflux/lora/matrix.h"
-#include "mflux/lora/rows.h"
+#include "mflux/lora/algorithms/update.h"
 #include "tests/lora/lora_files.h"
 
 namespace mflux::lora::testing {
@@ -107,7 +106,7 @@ class Merged {
   }
 
   void apply(const Update& update) {
-    const Target& target = target_of(update);
+    const Target& target = update.target;
     const uint64_t columns = target.inputs;
     Values weight;
     for (const TargetRows& rows : target.rows) {
@@ -145,7 +144,7 @@ class Merged {
 
   // Blocks of five rows, so that they begin in the middle of everything.
   static void apply_in_blocks(const Update& update, Values& weight, Values& change) {
-    const Target& target = target_of(update);
+    const Target& target = update.target;
     const Prepared prepared = prepare(update, target.inputs);
     RowScratch scratch;
     for (uint64_t first = 0; first < target.outputs; first += 5) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Rotations (OFT, BOFT) against their formulas in double.
-#include "mflux/lora/rotation.h"
+#include "mflux/lora/algorithms/rotation.h"
 
 #include <algorithm>
 #include <cmath>

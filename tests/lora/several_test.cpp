@@ -56,7 +56,7 @@ TEST_CASE("several LoRAs add up, in the order given") {
   for (size_t i = 0; i < list.size(); ++i) {
     CHECK(list[i].adapter == i);
     CHECK(list[i].update == &loaded.adapters[i].updates.front());
-    CHECK(scale_of(*list[i].update) == specs[i].scale);
+    CHECK(list[i].update->scale == specs[i].scale);
     CHECK(loaded.adapters[i].path == specs[i].file);
     CHECK(loaded.adapters[i].scale == specs[i].scale);
   }
@@ -172,7 +172,7 @@ TEST_CASE("strength 0 is loaded with a scale of 0") {
   const LoraSpec spec{pair_of(kFf, 192, 2).write(folder), 0};
   const Loaded loaded = load({&spec, 1}, flux());
   require_clean(loaded);
-  CHECK(scale_of(loaded.adapters.front().updates.front()) == 0);
+  CHECK(loaded.adapters.front().updates.front().scale == 0);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@
 
 #include "mflux/base/error.h"
 #include "mflux/lora/adapter_metadata.h"
+#include "mflux/lora/algorithms/low_rank.h"
+#include "mflux/lora/alpha.h"
 #include "mflux/lora/block_scales.h"
-#include "mflux/lora/build.h"
 #include "mflux/lora/contents.h"
 #include "mflux/lora/convert/layer.h"
 #include "mflux/lora/names.h"
@@ -223,7 +224,7 @@ class Converter {
   }
 
   double scale_of(const Module& module) {
-    const uint64_t rank = rank_of(module, transposed_).value();
+    const uint64_t rank = pair_rank(module, transposed_).value();
     const FileContext file{
         .model = model_,
         .bytes = *contents_.file,
