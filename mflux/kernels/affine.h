@@ -2,7 +2,10 @@
 // The affine formats of kernels/quantize.h. Arguments and meaning as there.
 #pragma once
 
-#include "mflux/kernels/quantize.h"
+#include <span>
+
+#include "mflux/base/quantization.h"
+#include "mflux/kernels/packed_rows.h"
 
 namespace mflux::kernels {
 

@@ -3,7 +3,10 @@
 // there.
 #pragma once
 
-#include "mflux/kernels/quantize.h"
+#include <span>
+
+#include "mflux/base/quantization.h"
+#include "mflux/kernels/packed_rows.h"
 
 namespace mflux::kernels {
 
