@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/image/orientation.h"
 
-#include <array>
+#include <cstdint>
 #include <cstring>
 
 namespace mflux {
@@ -31,25 +31,6 @@ struct Numbers {
 bool begins(std::span<const std::byte> bytes, std::string_view with) {
   return bytes.size() >= with.size() && std::memcmp(bytes.data(), with.data(), with.size()) == 0;
 }
-
-// Where a pixel of the upright picture comes from: first its axes are swapped, then turned around.
-struct Turn {
-  bool swaps = false;
-  bool from_right = false;   // of the stored picture
-  bool from_bottom = false;  // of the stored picture
-};
-
-constexpr std::array<Turn, 9> kTurns = {{
-    {},
-    {},
-    {false, true, false},
-    {false, true, true},
-    {false, false, true},
-    {true, false, false},
-    {true, false, true},
-    {true, true, true},
-    {true, true, false},
-}};
 
 }  // namespace
 
@@ -91,26 +72,6 @@ int orientation_of(std::span<const std::byte> exif, std::string_view xmp) {
   if (const int orientation = exif_orientation(exif); orientation != 0) return orientation;
   if (const int orientation = xmp_orientation(xmp); orientation != 0) return orientation;
   return 1;
-}
-
-Picture upright(Picture picture, int orientation) {
-  if (orientation < 2 || orientation > 8) return picture;
-  const Turn turn = kTurns[static_cast<size_t>(orientation)];
-  Picture result{
-      turn.swaps ? picture.width : picture.height, turn.swaps ? picture.height : picture.width, {}};
-  result.rgb.reserve(picture.rgb.size());
-  for (int y = 0; y < result.height; ++y) {
-    for (int x = 0; x < result.width; ++x) {
-      const int across = turn.swaps ? y : x;
-      const int down = turn.swaps ? x : y;
-      const auto column =
-          static_cast<size_t>(turn.from_right ? picture.width - 1 - across : across);
-      const auto row = static_cast<size_t>(turn.from_bottom ? picture.height - 1 - down : down);
-      const uint8_t* pixel = &picture.rgb[(row * static_cast<size_t>(picture.width) + column) * 3];
-      result.rgb.insert(result.rgb.end(), pixel, pixel + 3);
-    }
-  }
-  return result;
 }
 
 }  // namespace mflux

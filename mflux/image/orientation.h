@@ -6,8 +6,6 @@
 #include <span>
 #include <string_view>
 
-#include "mflux/image/picture.h"
-
 namespace mflux {
 
 // The tag of an EXIF block (TIFF's layout, "Exif\0\0" before it or not); 0: none.
@@ -16,8 +14,5 @@ int xmp_orientation(std::string_view xmp);  // tiff:Orientation; 0: none
 
 // What counts, as in Pillow: EXIF's if it has one, else XMP's, else 1.
 int orientation_of(std::span<const std::byte> exif, std::string_view xmp);
-
-// Of a picture as stored; orientations other than 2 to 8 change nothing.
-Picture upright(Picture picture, int orientation);
 
 }  // namespace mflux

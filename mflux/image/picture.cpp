@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/image/picture.h"
 
-#include <string_view>
+#include <array>
+#include <utility>
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
 #include "mflux/image/decoded.h"
 #include "mflux/image/file_kind.h"
-#include "mflux/image/orientation.h"
 
 namespace mflux {
 namespace {
@@ -30,6 +30,46 @@ Picture without_alpha(Decoded decoded, Transparency transparency) {
   }
   values.resize(pixels * 3);
   return picture;
+}
+
+// Where a pixel of the upright picture comes from: first its axes are swapped, then turned around.
+struct Turn {
+  bool swaps = false;
+  bool from_right = false;   // of the stored picture
+  bool from_bottom = false;  // of the stored picture
+};
+
+constexpr std::array<Turn, 9> kTurns = {{
+    {},
+    {},
+    {false, true, false},
+    {false, true, true},
+    {false, false, true},
+    {true, false, false},
+    {true, false, true},
+    {true, true, true},
+    {true, true, false},
+}};
+
+// Of a picture as stored; orientations other than 2 to 8 change nothing.
+Picture upright(Picture picture, int orientation) {
+  if (orientation < 2 || orientation > 8) return picture;
+  const Turn turn = kTurns[static_cast<size_t>(orientation)];
+  Picture result{
+      turn.swaps ? picture.width : picture.height, turn.swaps ? picture.height : picture.width, {}};
+  result.rgb.reserve(picture.rgb.size());
+  for (int y = 0; y < result.height; ++y) {
+    for (int x = 0; x < result.width; ++x) {
+      const int across = turn.swaps ? y : x;
+      const int down = turn.swaps ? x : y;
+      const auto column =
+          static_cast<size_t>(turn.from_right ? picture.width - 1 - across : across);
+      const auto row = static_cast<size_t>(turn.from_bottom ? picture.height - 1 - down : down);
+      const uint8_t* pixel = &picture.rgb[(row * static_cast<size_t>(picture.width) + column) * 3];
+      result.rgb.insert(result.rgb.end(), pixel, pixel + 3);
+    }
+  }
+  return result;
 }
 
 }  // namespace
