@@ -10,7 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "mflux/tokenizer/files.h"
+#include "mflux/tokenizer/contents.h"
 
 namespace mflux::tokenizer {
 

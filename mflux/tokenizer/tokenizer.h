@@ -10,13 +10,9 @@
 #include <string_view>
 #include <vector>
 
-namespace mflux::tokenizer {
+#include "mflux/tokenizer/kind.h"
 
-enum class Kind : uint8_t {
-  clip,   // byte pairs of lower case words; <|startoftext|> ... <|endoftext|>
-  qwen2,  // byte pairs; adds nothing
-  t5,     // unigram pieces; ... </s>
-};
+namespace mflux::tokenizer {
 
 struct EncodeOptions {
   bool add_special_tokens = true;  // those that the kind puts around every text
