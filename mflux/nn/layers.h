@@ -2,6 +2,7 @@
 // A model's layers as values: their weights, nothing else. What is done with them is in ops.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -57,6 +58,13 @@ struct Norm {
 struct Conv {
   mx::array weight = mx::array(0.0F);
   std::optional<mx::array> bias = {};
+};
+
+// How a Conv moves over an image. Zero padding: before and after, of height and width.
+struct Conv2dOptions {
+  int stride = 1;
+  std::array<int, 2> height_padding = {0, 0};
+  std::array<int, 2> width_padding = {0, 0};
 };
 
 }  // namespace mflux::nn

@@ -7,14 +7,9 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
-#include "mflux/nn/cpu/activations.h"
-#include "mflux/nn/cpu/attention.h"
 #include "mflux/nn/cpu/bfloat16.h"
-#include "mflux/nn/cpu/image.h"
-#include "mflux/nn/cpu/linear.h"
-#include "mflux/nn/cpu/norms.h"
 #include "mflux/nn/cpu/operation.h"
-#include "mflux/nn/cpu/rotate.h"
+#include "mflux/nn/cpu/ops.h"
 
 namespace mflux::nn {
 namespace {

@@ -7,7 +7,6 @@
 // images, [batch, height, width, channels].
 #pragma once
 
-#include <array>
 #include <optional>
 #include <vector>
 
@@ -69,12 +68,6 @@ mx::array rotate_halves(const mx::array& x, const mx::array& cos, const mx::arra
 // frequencies max_period^(-i / (width / 2)). Attention Is All You Need, 3.5, as DDPM has it.
 mx::array timestep_embedding(const mx::array& values, int width, float max_period = 10'000);
 
-// Zero padding: before and after, of height and width.
-struct Conv2dOptions {
-  int stride = 1;
-  std::array<int, 2> height_padding = {0, 0};
-  std::array<int, 2> width_padding = {0, 0};
-};
 // x: [batch, height, width, in]
 mx::array conv2d(const mx::array& x, const Conv& conv, const Conv2dOptions& options = {});
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/attention.h"
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -17,6 +15,7 @@
 #include "mflux/nn/cpu/bfloat16.h"
 #include "mflux/nn/cpu/gemm.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/ops.h"
 #include "mflux/nn/cpu/rows.h"
 #include "mflux/nn/cpu/scratch.h"
 #include "mflux/nn/cpu/softmax.h"

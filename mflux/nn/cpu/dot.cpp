@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/dot.h"
+#include "mflux/nn/cpu/gemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "mflux/nn/cpu/dot.cpp"

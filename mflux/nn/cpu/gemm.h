@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Float32 products of matrices by oneDNN or the platform's BLAS, each on the calling thread alone:
-// our callers divide the work themselves, the same way for any number of threads.
+// Float32 products of matrices, each on the calling thread alone: our callers divide the work
+// themselves, the same way for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +23,14 @@ struct Product {
   float factor = 1;
   bool accumulate = false;
 };
+// By oneDNN or the platform's BLAS.
 void multiply_transposed(const Product& size, Matrix a, Matrix b, float* c, size_t c_stride);
 
 // The same with b [k, n].
 void multiply(const Product& size, Matrix a, Matrix b, float* c, size_t c_stride);
+
+// As multiply_transposed, accumulating, for so few rows of a that reading b is the work: it is read
+// once. By Highway.
+void multiply_few(const Product& size, Matrix a, Matrix b, float* c, size_t c_stride);
 
 }  // namespace mflux::nn::cpu

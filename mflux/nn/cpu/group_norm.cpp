@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -9,10 +10,9 @@
 #include <mlx/ops.h>
 #include <tbb/parallel_for.h>
 
-#include "mflux/nn/cpu/each_row.h"
 #include "mflux/nn/cpu/norm_rows.h"
-#include "mflux/nn/cpu/norms.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/ops.h"
 #include "mflux/nn/cpu/rows.h"
 
 namespace mflux::nn::cpu {

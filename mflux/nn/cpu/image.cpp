@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/image.h"
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -12,9 +10,9 @@
 #include <mlx/ops.h>
 #include <tbb/parallel_for.h>
 
-#include "mflux/nn/cpu/each_row.h"
 #include "mflux/nn/cpu/gemm.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/ops.h"
 #include "mflux/nn/cpu/rows.h"
 #include "mflux/nn/cpu/scratch.h"
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/linear.h"
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -17,9 +15,9 @@
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
 #include "mflux/nn/cpu/bfloat16.h"
-#include "mflux/nn/cpu/dot.h"
 #include "mflux/nn/cpu/gemm.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/ops.h"
 #include "mflux/nn/cpu/rows.h"
 #include "mflux/nn/cpu/scratch.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The arithmetic of norms.h on single rows.
+// The arithmetic of norms on single rows.
 #pragma once
 
 #include <cstddef>

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/norms.h"
-
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <mlx/ops.h>
 
-#include "mflux/nn/cpu/each_row.h"
 #include "mflux/nn/cpu/norm_rows.h"
 #include "mflux/nn/cpu/operation.h"
+#include "mflux/nn/cpu/ops.h"
 #include "mflux/nn/cpu/rows.h"
 
 namespace mflux::nn::cpu {

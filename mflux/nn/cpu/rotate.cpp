@@ -1,19 +1,58 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/nn/cpu/rotate.h"
+#include "mflux/nn/cpu/ops.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "mflux/nn/cpu/rotate.cpp"
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <mlx/ops.h>
 
-#include "mflux/nn/cpu/each_row.h"
+#include "mflux/nn/cpu/math-inl.h"
 #include "mflux/nn/cpu/operation.h"
-#include "mflux/nn/cpu/rotate_rows.h"
 #include "mflux/nn/cpu/rows.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace mflux::nn::cpu::HWY_NAMESPACE {
+
+// cos, sin: `pairs` values; x, out: twice as many.
+void turn_pairs(const float* x, const float* cos, const float* sin, size_t pairs, float* out) {
+  const Floats d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= pairs; i += hn::Lanes(d)) {
+    FloatVector first;
+    FloatVector second;
+    hn::LoadInterleaved2(d, x + 2 * i, first, second);
+    const FloatVector c = hn::LoadU(d, cos + i);
+    const FloatVector s = hn::LoadU(d, sin + i);
+    const FloatVector a = hn::Sub(hn::Mul(first, c), hn::Mul(second, s));
+    const FloatVector b = hn::Add(hn::Mul(second, c), hn::Mul(first, s));
+    hn::StoreInterleaved2(a, b, d, out + 2 * i);
+  }
+  for (; i < pairs; ++i) {
+    out[2 * i] = x[2 * i] * cos[i] - x[2 * i + 1] * sin[i];
+    out[2 * i + 1] = x[2 * i + 1] * cos[i] + x[2 * i] * sin[i];
+  }
+}
+
+void turn_halves(const float* x, const float* cos, const float* sin, size_t pairs, float* out) {
+  for (size_t i = 0; i < pairs; ++i) {
+    out[i] = x[i] * cos[i] - x[pairs + i] * sin[i];
+    out[pairs + i] = x[pairs + i] * cos[i] + x[i] * sin[i];
+  }
+}
+
+}  // namespace mflux::nn::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace mflux::nn::cpu {
 namespace {
+
+HWY_EXPORT(turn_pairs);
+HWY_EXPORT(turn_halves);
 
 using RotateRow = void (*)(const float*, const float*, const float*, size_t, float*);
 
@@ -48,11 +87,12 @@ mx::array rotate(RotateRow row, const mx::array& x, const mx::array& cos, const 
 }  // namespace
 
 mx::array rotate_pairs(const mx::array& x, const mx::array& cos, const mx::array& sin) {
-  return rotate(rotate_pairs, x, cos, sin);
+  return rotate([](auto... row) { HWY_DYNAMIC_DISPATCH(turn_pairs)(row...); }, x, cos, sin);
 }
 
 mx::array rotate_halves(const mx::array& x, const mx::array& cos, const mx::array& sin) {
-  return rotate(rotate_halves, x, cos, sin);
+  return rotate([](auto... row) { HWY_DYNAMIC_DISPATCH(turn_halves)(row...); }, x, cos, sin);
 }
 
 }  // namespace mflux::nn::cpu
+#endif

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Reading arrays of MLX's whatever their layout: slices, transposed and broadcast arrays come as
-// they are.
+// Reading arrays of MLX's whatever their layout (slices, transposed and broadcast arrays come as
+// they are), and dividing their rows among threads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -58,5 +59,10 @@ class Packed {
   std::span<const std::byte> bytes_ = {};
   std::vector<std::byte> copy_ = {};
 };
+
+// Calls use(begin, end) for ranges of rows of `width` floats, from several threads, until all
+// `count` rows are done. Ranges are large enough to be worth a task.
+void each_rows(
+    size_t count, size_t width, const std::function<void(size_t begin, size_t end)>& use);
 
 }  // namespace mflux::nn::cpu
