@@ -8,7 +8,7 @@
 
 #include "mflux/bake/planned.h"
 #include "mflux/checkpoint/checkpoint.h"
-#include "mflux/generate.h"
+#include "mflux/generate/options.h"
 #include "mflux/lora/adapter.h"
 #include "mflux/nn/weights.h"
 

@@ -10,7 +10,8 @@ namespace mflux::kernels {
 
 // How a weight came to be float32.
 enum class Rounding : uint8_t {
-  // It is stored as it came, in `dtype`: the result is what mx.quantize gives for that array. Affine
+  // It is stored as it came, in `dtype`: the result is what mx.quantize gives for that array.
+  // Affine
   // codes are rounded against scales and biases in float32; the fp modes calculate in `dtype`, as
   // MLX's CPU backend does.
   exact_scales,
