@@ -12,50 +12,48 @@
 namespace mflux {
 namespace {
 
-constexpr int kDefaultSide = 1024;  // pixels
+using pipelines::PictureFacts;
 
-void check_side(std::string_view name, int pixels) {
-  if (pixels > 0 && pixels <= kLargestSide && pixels % kPixelsPerToken == 0) return;
-  const int nearest =
-      std::clamp(
-          (pixels + kPixelsPerToken / 2) / kPixelsPerToken, 1, kLargestSide / kPixelsPerToken) *
-      kPixelsPerToken;
+// `unit`: what sides are multiples of, in pixels.
+void check_side(std::string_view name, int pixels, int unit) {
+  if (pixels > 0 && pixels <= kLargestSide && pixels % unit == 0) return;
   fail(
       ErrorKind::usage,
       "{} {}: must be a multiple of {} from {} to {}; the nearest is {}",
       name,
       pixels,
-      kPixelsPerToken,
-      kPixelsPerToken,
+      unit,
+      unit,
       kLargestSide,
-      nearest);
+      std::clamp((pixels + unit / 2) / unit, 1, kLargestSide / unit) * unit);
 }
 
 // Beside an init image's own size: that of a reference, brought to about a megapixel.
 void settle_size(
-    const GenerateOptions& options, const InputPictures& pictures, GeneratePlan& plan) {
-  plan.height = options.height.value_or(kDefaultSide);
-  plan.width = options.width.value_or(kDefaultSide);
+    const GenerateOptions& options,
+    const InputPictures& pictures,
+    const PictureFacts& facts,
+    GeneratePlan& plan) {
+  const int unit = facts.token_pixels;
+  plan.height = options.height.value_or(facts.side);
+  plan.width = options.width.value_or(facts.side);
   if (pictures.image) {
     const Picture& image = *pictures.image;
-    const auto floored = [](int pixels) {
-      return std::max(pixels / kPixelsPerToken, 1) * kPixelsPerToken;
-    };
+    const auto floored = [unit](int pixels) { return std::max(pixels / unit, 1) * unit; };
     if (!options.height) plan.height = floored(image.height);
     if (!options.width) plan.width = floored(image.width);
   }
   if (options.references.size() == 1 && !options.height && !options.width) {
     const Picture& picture = pictures.references.front();
-    const double side = kDefaultSide / std::sqrt(double{1} * picture.height * picture.width);
+    const double side = facts.side / std::sqrt(double{1} * picture.height * picture.width);
     const auto rounded = [&](int pixels) {
-      return std::max(1, static_cast<int>(std::lround(pixels * side / kPixelsPerToken))) *
-             kPixelsPerToken;
+      return std::max(1, static_cast<int>(std::lround(pixels * side / unit))) * unit;
     };
     plan.height = rounded(picture.height);
     plan.width = rounded(picture.width);
   }
-  check_side("height", plan.height);
-  check_side("width", plan.width);
+  check_side("height", plan.height, unit);
+  check_side("width", plan.width, unit);
 }
 
 void check_prompt(std::string_view name, const std::string& prompt) {
@@ -68,7 +66,7 @@ void check_prompt(std::string_view name, const std::string& prompt) {
       kMostPromptBytes);
 }
 
-void check_options(const GenerateOptions& options) {
+void check_options(const GenerateOptions& options, const PictureFacts& facts) {
   if (options.seeds.empty()) fail(ErrorKind::usage, "no seed: how many pictures are wanted?");
   if (options.image && !(options.image_strength > 0 && options.image_strength < 1)) {
     fail(
@@ -76,12 +74,13 @@ void check_options(const GenerateOptions& options) {
         "image strength {} is not between 0 and 1 (0.4 keeps a little of the picture, 0.9 most)",
         options.image_strength);
   }
-  if (options.vae_tile && (*options.vae_tile < 128 || *options.vae_tile % kPixelsPerToken != 0)) {
+  if (options.vae_tile &&
+      (*options.vae_tile < 128 || *options.vae_tile % facts.token_pixels != 0)) {
     fail(
         ErrorKind::usage,
         "VAE tiles of {} pixels: at least 128, and a multiple of {}",
         *options.vae_tile,
-        kPixelsPerToken);
+        facts.token_pixels);
   }
 }
 
@@ -120,7 +119,11 @@ uint64_t transformer_width(const Component& component) {
 
 // Measured on the CPU: a block holds about 20 activations of the model's width for each token, the
 // VAE's last stage about 6 of 128 channels for each pixel; all float32.
-void estimate_memory(const Checkpoint& model, const GenerateOptions& options, GeneratePlan& plan) {
+void estimate_memory(
+    const Checkpoint& model,
+    const GenerateOptions& options,
+    const PictureFacts& facts,
+    GeneratePlan& plan) {
   constexpr uint64_t kBlockActivations = 20;
   constexpr uint64_t kTextTokens = 512;
   constexpr uint64_t kPixelBytes = uint64_t{6} * 128 * sizeof(float);
@@ -130,8 +133,7 @@ void estimate_memory(const Checkpoint& model, const GenerateOptions& options, Ge
     plan.parts.push_back({component.name, bytes});
     uint64_t activations = 0;
     if (component.name == "transformer") {
-      const auto tokens = static_cast<uint64_t>(plan.height / kPixelsPerToken) *
-                          static_cast<uint64_t>(plan.width / kPixelsPerToken);
+      const auto tokens = static_cast<uint64_t>(picture_tokens(plan, facts));
       activations =
           (tokens + kTextTokens) * transformer_width(component) * sizeof(float) * kBlockActivations;
     } else if (component.name == "vae") {
@@ -172,13 +174,17 @@ InputPictures read_pictures(const GenerateOptions& options) {
   return pictures;
 }
 
-GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model) {
+GenerateOptions for_model(const GenerateOptions& options, const PictureFacts& facts) {
   GenerateOptions result = options;
-  if (options.image && models::family_variant(*model.family) == "qwen-edit") {
+  if (options.image && facts.edits) {
     result.references.insert(result.references.begin(), *options.image);
     result.image.reset();
   }
   return result;
+}
+
+int picture_tokens(const GeneratePlan& plan, const PictureFacts& facts) {
+  return plan.height / facts.token_pixels * (plan.width / facts.token_pixels);
 }
 
 int first_step(int steps, float image_strength) {
@@ -244,8 +250,9 @@ GeneratePlan settle(
     const GenerateOptions& options,
     const InputPictures& pictures,
     const Checkpoint& model,
+    const PictureFacts& facts,
     const pipelines::Defaults& defaults) {
-  check_options(options);
+  check_options(options, facts);
   GeneratePlan plan{
       .family = std::string(models::family_name(*model.family)),
       .title = std::string(models::family_title(*model.family)),
@@ -254,7 +261,7 @@ GeneratePlan settle(
       .uses_guidance = defaults.uses_guidance,
       .uses_negative_prompt = defaults.uses_negative_prompt,
       .begins_with_image = options.image.has_value()};
-  settle_size(options, pictures, plan);
+  settle_size(options, pictures, facts, plan);
   if (const auto format = load_format(options, model)) plan.bits = format->bits;
   std::optional<nn::ScheduleShift> shift;
   if (defaults.shifts_schedule) {
@@ -265,8 +272,7 @@ GeneratePlan settle(
         .max_shift = defaults.max_shift,
         .terminal = defaults.terminal};
   }
-  const int tokens = plan.height / kPixelsPerToken * (plan.width / kPixelsPerToken);
-  plan.sigmas = nn::sigmas(plan.steps, tokens, shift);
+  plan.sigmas = nn::sigmas(plan.steps, picture_tokens(plan, facts), shift);
   if (options.image && first_step(plan.steps, options.image_strength) >= plan.steps) {
     fail(
         ErrorKind::usage,
@@ -274,7 +280,7 @@ GeneratePlan settle(
         plan.steps,
         options.image_strength);
   }
-  estimate_memory(model, options, plan);
+  estimate_memory(model, options, facts, plan);
   return plan;
 }
 

@@ -7,15 +7,13 @@
 
 #include "mflux/base/quantization.h"
 #include "mflux/checkpoint/checkpoint.h"
-#include "mflux/generate.h"
+#include "mflux/generate/options.h"
 #include "mflux/image/picture.h"
 #include "mflux/nn/layers.h"
 #include "mflux/nn/schedule.h"
 #include "mflux/pipelines/pipeline.h"
 
 namespace mflux {
-
-constexpr int kPixelsPerToken = 16;  // along a side
 
 // All pictures that are given, read before anything large is loaded.
 struct InputPictures {
@@ -26,9 +24,12 @@ struct InputPictures {
 InputPictures read_pictures(const GenerateOptions& options);
 
 // A model that edits looks at its picture instead of beginning with it.
-GenerateOptions for_model(const GenerateOptions& options, const Checkpoint& model);
+GenerateOptions for_model(const GenerateOptions& options, const pipelines::PictureFacts& facts);
 
-// Throws a usage Error for what is beyond the limits of generate.h; they need no model.
+// How many tokens a picture of the plan's size is.
+int picture_tokens(const GeneratePlan& plan, const pipelines::PictureFacts& facts);
+
+// Throws a usage Error for what is beyond the limits of options.h; they need no model.
 void check_limits(const GenerateOptions& options);
 
 // Throws a usage Error for sizes, steps, strengths and schedulers that make no sense.
@@ -36,6 +37,7 @@ GeneratePlan settle(
     const GenerateOptions& options,
     const InputPictures& pictures,
     const Checkpoint& model,
+    const pipelines::PictureFacts& facts,
     const pipelines::Defaults& defaults);
 
 // The format to pack in while loading: what was asked for, or what an at-load folder says.

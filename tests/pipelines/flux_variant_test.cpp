@@ -7,6 +7,7 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
+#include "mflux/pipelines/flux/pipeline.h"
 #include "mflux/pipelines/flux/variant.h"
 #include "tests/testing.h"
 #include "tests/tiny_model.h"
@@ -54,7 +55,7 @@ TEST_CASE("a pipeline needs all four components, and the right folder") {
   const std::filesystem::path path = folder / "flux";
   testing::write_tiny_model(path, testing::TinyFamily::flux);
   const auto pipeline = [&](const Checkpoint& model) {
-    return pipelines::make_flux_pipeline(model, {});
+    return pipelines::flux::make_pipeline(model, {});
   };
   {
     // Its tokenizers are stand-ins.

@@ -3,15 +3,14 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
-#include "mflux/pipelines/pipeline.h"
+#include "mflux/pipelines/qwen/pipeline.h"
 #include "tests/testing.h"
 #include "tests/tiny_model.h"
 
 namespace mflux {
 namespace {
 
-using pipelines::make_qwen_pipeline;
-using pipelines::Request;
+using pipelines::qwen::make_pipeline;
 
 // As in a condition, without a text encoder.
 pipelines::Condition condition_of(int height, int width) {
@@ -28,9 +27,9 @@ TEST_CASE("a step block by block is the step, and the picture in tiles the pictu
   testing::write_tiny_model(folder / "model", testing::TinyFamily::qwen);
   const Checkpoint model = open_checkpoint(folder / "model");
   std::vector<std::string> loaded;
-  const auto whole = make_qwen_pipeline(
+  const auto whole = make_pipeline(
       model, {.on_load = [&](std::string_view component) { loaded.emplace_back(component); }});
-  const auto careful = make_qwen_pipeline(model, {.low_memory = true, .vae_tile = 64});
+  const auto careful = make_pipeline(model, {.low_memory = true, .vae_tile = 64});
   const pipelines::Condition condition = condition_of(4, 3);
   const mx::array latents = mx::random::normal({1, 12, 64});
   const mx::array velocity = whole->predict(latents, 0.7F, condition);
@@ -47,7 +46,7 @@ TEST_CASE("without a negative prompt a step is the positive prompt's") {
   const testing::TempDir folder;
   testing::write_tiny_model(folder / "model", testing::TinyFamily::qwen);
   const Checkpoint model = open_checkpoint(folder / "model");
-  const auto pipeline = make_qwen_pipeline(model, {});
+  const auto pipeline = make_pipeline(model, {});
   pipelines::Condition condition = condition_of(2, 2);
   condition.guidance = 1;
   const mx::array latents = mx::random::normal({1, 4, 64});
@@ -61,7 +60,7 @@ TEST_CASE("what a Qwen-Image cannot make is refused by name") {
   const testing::TempDir folder;
   testing::write_tiny_model(folder / "model", testing::TinyFamily::qwen);
   Checkpoint model = open_checkpoint(folder / "model");
-  const auto pipeline = make_qwen_pipeline(model, {});
+  const auto pipeline = make_pipeline(model, {});
   const mx::array picture = mx::zeros({64, 64, 3});
   CHECK_THROWS_WITH_AS(
       pipeline->condition({.references = {picture}}),
@@ -82,14 +81,14 @@ TEST_CASE("what a Qwen-Image cannot make is refused by name") {
       pipeline->condition({.prompt = "a cat"}), doctest::Contains(tokenizer.c_str()), Error);
   std::erase_if(model.components, [](const Component& part) { return part.name == "vae"; });
   CHECK_THROWS_WITH_AS(
-      make_qwen_pipeline(model, {}), doctest::Contains("has no component 'vae'"), Error);
+      make_pipeline(model, {}), doctest::Contains("has no component 'vae'"), Error);
 }
 
 TEST_CASE("an Edit model wants a picture") {
   const testing::TempDir folder;
   testing::write_tiny_model(folder / "model", testing::TinyFamily::qwen);
   const Checkpoint model = open_checkpoint(folder / "model", "qwen-image-edit");
-  const auto pipeline = make_qwen_pipeline(model, {});
+  const auto pipeline = make_pipeline(model, {});
   CHECK_THROWS_WITH_AS(
       pipeline->condition({.prompt = "make it blue"}),
       "Qwen-Image-Edit: needs a picture to edit",
@@ -101,7 +100,7 @@ TEST_CASE("another family is not a Qwen-Image") {
   testing::write_tiny_model(folder / "model", testing::TinyFamily::flux);
   const Checkpoint model = open_checkpoint(folder / "model");
   CHECK_THROWS_WITH_AS(
-      make_qwen_pipeline(model, {}), doctest::Contains("is FLUX.1, expected Qwen-Image"), Error);
+      make_pipeline(model, {}), doctest::Contains("is FLUX.1, expected Qwen-Image"), Error);
 }
 
 }  // namespace

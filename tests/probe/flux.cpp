@@ -3,10 +3,10 @@
 
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/flux/clip.h"
+#include "mflux/pipelines/flux/pipeline.h"
 #include "mflux/pipelines/flux/t5.h"
 #include "mflux/pipelines/flux/transformer.h"
 #include "mflux/pipelines/flux/vae.h"
-#include "mflux/pipelines/pipeline.h"
 #include "tests/probe/probe.h"
 
 namespace mflux::probe {
@@ -92,7 +92,7 @@ Tensors run_pipeline(const Checkpoint& model, const Tensors& input) {
   request.guidance = number(input, "guidance");
   if (input.contains("reference")) request.references = {input_of(input, "reference")};
   if (input.contains("mask")) request.mask = input_of(input, "mask");
-  const auto pipeline = pipelines::make_flux_pipeline(model, {});
+  const auto pipeline = flux::make_pipeline(model, {});
   const pipelines::Condition condition = pipeline->condition(request);
   const mx::array& latents = input_of(input, "latents");
   const mx::array image = pipeline->decode(latents, request.height, request.width);

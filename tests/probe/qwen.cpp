@@ -3,9 +3,9 @@
 #include <mlx/mlx.h>
 
 #include "mflux/nn/weights.h"
-#include "mflux/pipelines/pipeline.h"
 #include "mflux/pipelines/qwen/conditioner.h"
 #include "mflux/pipelines/qwen/config.h"
+#include "mflux/pipelines/qwen/pipeline.h"
 #include "mflux/pipelines/qwen/references.h"
 #include "mflux/pipelines/qwen/text_encoder.h"
 #include "mflux/pipelines/qwen/transformer.h"
@@ -111,7 +111,7 @@ std::string text_of(const Tensors& input, const std::string& name) {
 // prompt, negative (UTF-8), size [1, 2] in pixels, guidance [1], latents, sigma [1]; reference.0,
 // ... -> what a step needs, and what it predicts
 Tensors pipeline(const Checkpoint& model, const Tensors& input) {
-  const auto run = pipelines::make_qwen_pipeline(model, {.vae_tile = tile_of(input)});
+  const auto run = qwen::make_pipeline(model, {.vae_tile = tile_of(input)});
   mx::array guidance = input_of(input, "guidance");
   mx::array sigma = input_of(input, "sigma");
   const qwen::Grid size = grids_of(input, "size")[0];

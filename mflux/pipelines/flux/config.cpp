@@ -10,13 +10,12 @@
 #include "mflux/base/error.h"
 #include "mflux/base/json.h"
 #include "mflux/nn/ops.h"
+#include "mflux/pipelines/flux/facts.h"
 
 namespace mflux::pipelines::flux {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kLatentChannels = 64;  // of a token: 16 channels of 2 x 2 positions
 
 // A component's config.json, which may not be there.
 class Config {
@@ -184,13 +183,13 @@ TransformerConfig transformer_config(const nn::Weights& weights) {
   result.channels = weights.linear("x_embedder").inputs();
   result.guidance = weights.has("time_text_embed.guidance_embedder.linear_1.weight");
   const nn::Linear out = weights.linear("proj_out");
-  if (out.outputs() != kLatentChannels) {
+  if (out.outputs() != kFacts.token_values) {
     fail(
         "{}: '{}' has {} rows, expected {}",
         weights.component(),
         out.name,
         out.outputs(),
-        kLatentChannels);
+        kFacts.token_values);
   }
   return result;
 }
@@ -209,7 +208,7 @@ VaeConfig vae_config(const nn::Weights& weights) {
         result.groups,
         channels);
   }
-  constexpr int kMeanAndVariance = kLatentChannels / 2;  // 16 channels each
+  constexpr int kMeanAndVariance = kFacts.token_values / 2;  // 16 channels each
   if (const nn::Conv out = weights.conv("encoder.conv_out.conv2d");
       out.weight.shape(0) != kMeanAndVariance) {
     fail(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/pipelines/pipeline.h"
+#include "mflux/pipelines/flux/pipeline.h"
 
 #include <string>
 #include <utility>
@@ -16,15 +16,15 @@
 #include "mflux/pipelines/packing.h"
 #include "mflux/tokenizer/tokenizer.h"
 
-namespace mflux::pipelines {
-namespace flux {
+namespace mflux::pipelines::flux {
 namespace {
 
-constexpr int kPixels = 16;  // side of a token
+constexpr int kPixels = kFacts.token_pixels;
 
-// The mask's 8 x 8 pixels of each latent become its channels: [height, width] -> [1, tokens, 256].
+// The mask's pixels of each latent, 8 x 8, become its channels: [height, width] -> [1, tokens,
+// 256].
 mx::array packed_mask(const mx::array& mask) {
-  constexpr int kSide = 8;
+  constexpr int kSide = kFacts.latent_pixels;
   const int rows = mask.shape(0) / kSide;
   const int columns = mask.shape(1) / kSide;
   const mx::array squares = mx::reshape(mask, {1, rows, kSide, columns, kSide});
@@ -32,12 +32,12 @@ mx::array packed_mask(const mx::array& mask) {
       mx::reshape(mx::transpose(squares, {0, 1, 3, 2, 4}), {1, rows, columns, kSide * kSide}));
 }
 
-// As Python's mflux does it: whatever its size, a reference becomes as large as the picture.
-mx::array resized(const mx::array& picture, int height, int width) {
+// As PictureFacts say, and as Python's mflux does it: a reference is as large as the picture.
+void check_reference(const mx::array& picture, int height, int width) {
   if (picture.ndim() != 3 || picture.shape(2) != 3) {
     fail(ErrorKind::usage, "a reference picture that is not height x width x 3");
   }
-  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
+  if (picture.shape(0) == height && picture.shape(1) == width) return;
   fail(
       ErrorKind::usage,
       "a reference of {} x {} pixels, expected {} x {}",
@@ -151,7 +151,8 @@ class FluxPipeline : public Pipeline {
   }
 
   void add_pictures(const Request& request, Condition& result) const {
-    const mx::array picture = resized(request.references[0], request.height, request.width);
+    const mx::array& picture = request.references[0];
+    check_reference(picture, request.height, request.width);
     const Vae vae = load_vae(load("vae"));
     if (variant_.pictures != Pictures::fill) {
       result.references = evaluated(latents_of(vae, picture));
@@ -182,10 +183,9 @@ class FluxPipeline : public Pipeline {
 };
 
 }  // namespace
-}  // namespace flux
 
-std::unique_ptr<Pipeline> make_flux_pipeline(const Checkpoint& model, PipelineOptions options) {
-  return std::make_unique<flux::FluxPipeline>(model, std::move(options));
+std::unique_ptr<Pipeline> make_pipeline(const Checkpoint& model, PipelineOptions options) {
+  return std::make_unique<FluxPipeline>(model, std::move(options));
 }
 
-}  // namespace mflux::pipelines
+}  // namespace mflux::pipelines::flux

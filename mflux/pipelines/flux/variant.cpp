@@ -11,6 +11,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/json.h"
+#include "mflux/pipelines/flux/facts.h"
 
 namespace mflux::pipelines::flux {
 namespace {
@@ -35,10 +36,12 @@ Pictures pictures_of(uint64_t channels) {
     uint64_t channels;
     Pictures pictures;
   };
+  constexpr uint64_t kValues = kFacts.token_values;
+  constexpr uint64_t kMaskValues = uint64_t{kFacts.token_pixels} * kFacts.token_pixels;
   constexpr std::array kWidths = {
-      Width{64, Pictures::optional},
-      Width{2 * 64, Pictures::control},
-      Width{2 * 64 + 256, Pictures::fill},  // 8 x 8 pixels of mask for each of 2 x 2 latents
+      Width{kValues, Pictures::optional},
+      Width{2 * kValues, Pictures::control},
+      Width{2 * kValues + kMaskValues, Pictures::fill},
   };
   for (const Width& width : kWidths) {
     if (width.channels == channels) return width.pictures;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/pipelines/pipeline.h"
+#include "mflux/pipelines/qwen/pipeline.h"
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <mlx/mlx.h>
 
@@ -13,24 +16,22 @@
 #include "mflux/pipelines/qwen/transformer.h"
 #include "mflux/pipelines/qwen/vae.h"
 
-namespace mflux::pipelines {
+namespace mflux::pipelines::qwen {
 namespace {
 
-using qwen::Grid;
-
-constexpr int kTokenPixels = 16;
+constexpr int kTokenPixels = kFacts.token_pixels;
 
 class QwenPipeline : public Pipeline {
  public:
   QwenPipeline(const Checkpoint& model, PipelineOptions options)
-      : model_(model), options_(std::move(options)), defaults_(qwen::schedule_defaults(model)) {}
+      : model_(model), options_(std::move(options)), defaults_(schedule_defaults(model)) {}
 
   Defaults defaults() const override { return defaults_; }
 
   Condition condition(const Request& request) override {
     check_sizes(request.height, request.width);
     if (request.mask) fail(ErrorKind::usage, "{}: takes no mask", title());
-    const bool edits = models::family_variant(*model_.family) == "qwen-edit";
+    const bool edits = models::family_variant(*model_.family) == kEditFamily.variant;
     if (edits && request.references.empty()) {
       fail(ErrorKind::usage, "{}: needs a picture to edit", title());
     }
@@ -41,7 +42,7 @@ class QwenPipeline : public Pipeline {
           title());
     }
     Condition result =
-        qwen::encode_prompts(model_, request, options_.load, [this] { announce("text_encoder"); });
+        encode_prompts(model_, request, options_.load, [this] { announce("text_encoder"); });
     mx::clear_cache();
     if (edits) add_references(request, result);
     result.latent_height = request.height / kTokenPixels;
@@ -55,7 +56,7 @@ class QwenPipeline : public Pipeline {
       announce("transformer");
       transformer_.emplace(
           nn::load_weights(model_, "transformer", options_.load),
-          qwen::TransformerOptions{.low_memory = options_.low_memory});
+          TransformerOptions{.low_memory = options_.low_memory});
     }
     const mx::array input =
         condition.references ? mx::concatenate({latents, *condition.references}, 1) : latents;
@@ -67,13 +68,13 @@ class QwenPipeline : public Pipeline {
     const mx::array positive = velocity(condition.text.value());
     if (!condition.negative) return positive;
     if (options_.low_memory) mx::eval(positive);
-    return qwen::guided(positive, velocity(*condition.negative), condition.guidance);
+    return guided(positive, velocity(*condition.negative), condition.guidance);
   }
 
   mx::array encode(const mx::array& image) override {
     check_sizes(image.shape(0), image.shape(1));
     const mx::array latents = [&] {
-      const qwen::Vae vae = load_vae();
+      const Vae vae = load_vae();
       return encode_with(vae, image);
     }();
     mx::clear_cache();
@@ -83,7 +84,7 @@ class QwenPipeline : public Pipeline {
   mx::array decode(const mx::array& latents, int height, int width) override {
     check_sizes(height, width);
     mx::array image = [&] {
-      const qwen::Vae vae = load_vae();
+      const Vae vae = load_vae();
       mx::array decoded = vae.decode(unpack(latents, height / kTokenPixels, width / kTokenPixels));
       decoded = mx::squeeze(decoded, 0);
       mx::eval(decoded);
@@ -119,24 +120,24 @@ class QwenPipeline : public Pipeline {
         kTokenPixels);
   }
 
-  qwen::Vae load_vae() const {
+  Vae load_vae() const {
     announce("vae");
-    return qwen::Vae(
+    return Vae(
         nn::load_weights(model_, "vae", load_options(options_, "vae")),
         {.tile = options_.vae_tile});
   }
 
-  static mx::array encode_with(const qwen::Vae& vae, const mx::array& image) {
+  static mx::array encode_with(const Vae& vae, const mx::array& image) {
     mx::array latents = pack(vae.encode(mx::expand_dims(image, 0)));
     mx::eval(latents);
     return latents;
   }
 
   void add_references(const Request& request, Condition& condition) const {
-    const qwen::Vae vae = load_vae();
+    const Vae vae = load_vae();
     std::vector<mx::array> latents;
     for (const mx::array& picture : request.references) {
-      const mx::array image = qwen::reference_for_vae(picture);
+      const mx::array image = reference_for_vae(picture);
       latents.push_back(encode_with(vae, image));
       condition.reference_sizes.emplace_back(
           image.shape(0) / kTokenPixels, image.shape(1) / kTokenPixels);
@@ -146,7 +147,7 @@ class QwenPipeline : public Pipeline {
   }
 
   // The same for every step: the last few are kept.
-  const qwen::Rope& rope(const Condition& condition, int text_tokens) {
+  const Rope& rope(const Condition& condition, int text_tokens) {
     std::vector<Grid> pictures = {{condition.latent_height, condition.latent_width}};
     pictures.insert(
         pictures.end(), condition.reference_sizes.begin(), condition.reference_sizes.end());
@@ -162,14 +163,14 @@ class QwenPipeline : public Pipeline {
   const Checkpoint& model_;
   PipelineOptions options_;
   Defaults defaults_;
-  std::optional<qwen::Transformer> transformer_ = {};
-  std::map<std::pair<std::vector<Grid>, int>, qwen::Rope> ropes_ = {};
+  std::optional<Transformer> transformer_ = {};
+  std::map<std::pair<std::vector<Grid>, int>, Rope> ropes_ = {};
 };
 
 }  // namespace
 
-std::unique_ptr<Pipeline> make_qwen_pipeline(const Checkpoint& model, PipelineOptions options) {
-  if (models::family_name(*model.family) != "qwen") {
+std::unique_ptr<Pipeline> make_pipeline(const Checkpoint& model, PipelineOptions options) {
+  if (models::family_name(*model.family) != kFamily.variant) {
     fail(
         "{}: is {}, expected Qwen-Image", model.path.string(), models::family_title(*model.family));
   }
@@ -181,4 +182,4 @@ std::unique_ptr<Pipeline> make_qwen_pipeline(const Checkpoint& model, PipelineOp
   return std::make_unique<QwenPipeline>(model, std::move(options));
 }
 
-}  // namespace mflux::pipelines
+}  // namespace mflux::pipelines::qwen

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// What FLUX.1's pictures are like.
+#pragma once
+
+#include "mflux/pipelines/pipeline.h"
+
+namespace mflux::pipelines::flux {
+
+// 16 channels at 2 x 2 positions of the latents make a token.
+inline constexpr PictureFacts kFacts = {
+    .token_pixels = 16,
+    .latent_pixels = 8,
+    .token_values = 64,
+    .side = 1024,
+    .takes_fitted_references = true,
+};
+
+}  // namespace mflux::pipelines::flux
