@@ -13,7 +13,7 @@ namespace qwen = pipelines::qwen;
 
 TEST_CASE("a picture's tokens are counted from its middle") {
   const std::vector<qwen::Grid> pictures = {{2, 4}, {1, 3}};
-  const std::vector<std::array<int, 3>> positions = qwen::image_positions(pictures);
+  const std::vector<pipelines::Position> positions = qwen::image_positions(pictures);
   REQUIRE(positions.size() == 11);
   CHECK(positions[0] == std::array{0, -1, -2});
   CHECK(positions[3] == std::array{0, -1, 1});

@@ -38,17 +38,19 @@ int number_of(const Tensors& input, const std::string& name) {
 // ids [batch, tokens]; positions [3, tokens], or none -> hidden [batch, tokens, width]
 Tensors text_encoder(const Checkpoint& model, const Tensors& input) {
   const nn::Weights weights = nn::load_weights(model, "text_encoder", {});
-  const qwen::TextEncoder encoder(weights, qwen::text_config(model, weights));
+  const qwen::TextEncoder encoder =
+      qwen::load_text_encoder(weights, qwen::text_config(model, weights));
   std::optional<mx::array> positions;
   if (input.contains("positions")) positions = input_of(input, "positions");
-  return {{"hidden", encoder.encode(encoder.embed(input_of(input, "ids")), positions)}};
+  return {{"hidden", encode(encoder, embed(encoder, input_of(input, "ids")), positions)}};
 }
 
 // patches of one picture, grid [1, 2] -> tokens
 Tensors vision(const Checkpoint& model, const Tensors& input) {
   const nn::Weights weights = nn::load_weights(model, "text_encoder", {});
-  const qwen::VisionTower tower(weights, qwen::vision_config(model, weights));
-  return {{"tokens", tower.encode(input_of(input, "patches"), grids_of(input, "grid")[0])}};
+  const qwen::VisionTower tower =
+      qwen::load_vision_tower(weights, qwen::vision_config(model, weights));
+  return {{"tokens", encode(tower, input_of(input, "patches"), grids_of(input, "grid")[0])}};
 }
 
 // image [height, width, 3] -> what the vision tower and the VAE see of it. area [1]: of the former.
@@ -70,18 +72,17 @@ Tensors reference(const Checkpoint& model, const Tensors& input) {
 // latents [1, tokens, channels], sigma [1], text [1, tokens, width], pictures [n, 2] -> velocity
 Tensors transformer(const Checkpoint& model, const Tensors& input) {
   const nn::Weights weights = nn::load_weights(model, "transformer", load_options(input));
-  const qwen::Transformer network(weights, {.low_memory = input.contains("low_memory")});
+  const qwen::Transformer network = qwen::load_transformer(weights);
   const std::vector<qwen::Grid> pictures = grids_of(input, "pictures");
   const mx::array& text = input_of(input, "text");
   mx::array sigma = input_of(input, "sigma");
-  return {
-      {"velocity",
-       network.predict(
-           input_of(input, "latents"),
-           sigma.item<float>(),
-           text,
-           network.rope(pictures, text.shape(1)),
-           pictures[0].first * pictures[0].second)}};
+  const qwen::TransformerInput all{
+      .tokens = input_of(input, "latents"),
+      .picture_tokens = pictures[0].first * pictures[0].second,
+      .text = text,
+      .sigma = sigma.item<float>(),
+      .rotation = qwen::rotation(pictures, text.shape(1), network.config)};
+  return {{"velocity", qwen::velocity(network, all, input.contains("low_memory"))}};
 }
 
 std::optional<int> tile_of(const Tensors& input) {
@@ -89,17 +90,15 @@ std::optional<int> tile_of(const Tensors& input) {
   return number_of(input, "tile");
 }
 
-qwen::Vae vae(const Checkpoint& model, const Tensors& input) {
-  return qwen::Vae(nn::load_weights(model, "vae", {}), {.tile = tile_of(input)});
-}
-
 // image [1, height, width, 3] -> latents [1, height / 8, width / 8, channels]
 Tensors vae_encode(const Checkpoint& model, const Tensors& input) {
-  return {{"latents", vae(model, input).encode(input_of(input, "image"))}};
+  const qwen::Vae vae = qwen::load_vae(nn::load_weights(model, "vae", {}));
+  return {{"latents", encode(vae, input_of(input, "image"), tile_of(input))}};
 }
 
 Tensors vae_decode(const Checkpoint& model, const Tensors& input) {
-  return {{"image", vae(model, input).decode(input_of(input, "latents"))}};
+  const qwen::Vae vae = qwen::load_vae(nn::load_weights(model, "vae", {}));
+  return {{"image", decode(vae, input_of(input, "latents"), tile_of(input))}};
 }
 
 std::string text_of(const Tensors& input, const std::string& name) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <mlx/mlx.h>
 
@@ -13,15 +12,6 @@
 
 namespace mflux::pipelines::flux {
 namespace {
-
-// Additive: nobody sees what comes later.
-mx::array causal_mask(int tokens) {
-  const mx::array unseen = mx::triu(mx::ones({tokens, tokens}, mx::float32), 1);
-  return mx::where(
-      mx::greater(unseen, mx::array(0.0F)),
-      mx::array(-std::numeric_limits<float>::infinity()),
-      mx::array(0.0F));
-}
 
 mx::array run(
     const ClipLayer& layer, const ClipConfig& config, const mx::array& x, const mx::array& mask) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "mflux/pipelines/flux/transformer.h"
 
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <string>
+#include <utility>
+#include <vector>
 
 #include <mlx/mlx.h>
 
@@ -16,93 +16,7 @@
 namespace mflux::pipelines::flux {
 namespace {
 
-constexpr float kEps = 1e-6F;
 constexpr int kTimeWidth = 256;  // of the sinusoids
-
-struct Heads {
-  mx::array q;  // [1, heads, tokens, head_width], normed
-  mx::array k;
-  mx::array v;
-  nn::Products products;  // of their attention
-};
-
-Heads project(const Projections& layers, const mx::array& x, int heads) {
-  return {
-      nn::rms_norm(split_heads(nn::linear(x, layers.q), heads), layers.norm_q, kEps),
-      nn::rms_norm(split_heads(nn::linear(x, layers.k), heads), layers.norm_k, kEps),
-      split_heads(nn::linear(x, layers.v), heads),
-      layers.q.products};
-}
-
-// [1, tokens, heads * head_width]
-mx::array attend(const Heads& heads, const Rotation& rotation) {
-  const auto head_width = static_cast<float>(heads.q.shape(-1));
-  return join_heads(nn::attention(
-      nn::rotate_pairs(heads.q, rotation.cos, rotation.sin),
-      nn::rotate_pairs(heads.k, rotation.cos, rotation.sin),
-      heads.v,
-      1 / std::sqrt(head_width),
-      {},
-      heads.products));
-}
-
-mx::array tokens_between(const mx::array& x, int first, int last) {
-  return mx::slice(x, {0, first, 0}, {x.shape(0), last, x.shape(2)});
-}
-
-// [1, count * width] -> `count` times [1, 1, width]
-std::vector<mx::array> modulations(const mx::array& condition, const nn::Linear& layer, int count) {
-  return mx::split(mx::expand_dims(nn::linear(condition, layer), 1), count, -1);
-}
-
-// What a stream does after the attention.
-mx::array finish(
-    const Stream& stream,
-    const mx::array& x,
-    const mx::array& attended,
-    const std::vector<mx::array>& modulation,
-    mx::array (*activation)(const mx::array&)) {
-  const mx::array y = nn::gated_add(x, modulation[2], nn::linear(attended, stream.out));
-  const mx::array normed = nn::modulated_layer_norm(y, modulation[4], modulation[3], kEps);
-  const mx::array inner = activation(nn::linear(normed, stream.feed_forward_1));
-  return nn::gated_add(y, modulation[5], nn::linear(inner, stream.feed_forward_2));
-}
-
-struct Sequences {
-  mx::array text;
-  mx::array image;
-};
-
-Sequences run(
-    const DoubleBlock& block,
-    const Sequences& x,
-    const mx::array& condition,
-    const Rotation& rotation,
-    int heads) {
-  // Shift, scale and gate of the attention, then of the feed-forward.
-  const auto image = modulations(condition, block.image.modulation, 6);
-  const auto text = modulations(condition, block.text.modulation, 6);
-  const Heads of_image = project(
-      block.image.attention, nn::modulated_layer_norm(x.image, image[1], image[0], kEps), heads);
-  const Heads of_text = project(
-      block.text.attention, nn::modulated_layer_norm(x.text, text[1], text[0], kEps), heads);
-  const mx::array attended = attend(
-      {mx::concatenate({of_text.q, of_image.q}, 2),
-       mx::concatenate({of_text.k, of_image.k}, 2),
-       mx::concatenate({of_text.v, of_image.v}, 2),
-       of_image.products},
-      rotation);
-  const int border = x.text.shape(1);
-  // Python's mflux has GELU by erf here for the picture, by tanh everywhere else.
-  return {
-      finish(block.text, x.text, tokens_between(attended, 0, border), text, nn::gelu_tanh),
-      finish(
-          block.image,
-          x.image,
-          tokens_between(attended, border, attended.shape(1)),
-          image,
-          nn::gelu)};
-}
 
 mx::array run(
     const SingleBlock& block,
@@ -111,10 +25,10 @@ mx::array run(
     const Rotation& rotation,
     int heads) {
   const auto modulation = modulations(condition, block.modulation, 3);  // shift, scale, gate
-  const mx::array normed = nn::modulated_layer_norm(x, modulation[1], modulation[0], kEps);
-  const mx::array attended = attend(project(block.attention, normed, heads), rotation);
+  const mx::array normed = nn::modulated_layer_norm(x, modulation[1], modulation[0], kBlockEps);
+  const mx::array seen = attended(block.attention, normed, rotation, heads);
   const mx::array inner = nn::gelu_tanh(nn::linear(normed, block.feed_forward));
-  const mx::array y = nn::linear(nn::join_channels({attended, inner}), block.out);
+  const mx::array y = nn::linear(nn::join_channels({seen, inner}), block.out);
   return nn::gated_add(x, modulation[2], y);
 }
 
@@ -132,6 +46,13 @@ mx::array condition_of(const Transformer& transformer, const TransformerInput& i
     sum = mx::add(sum, run(*transformer.guidance, sinusoids(input.guidance)));
   }
   return nn::silu(mx::add(sum, run(transformer.pooled, input.pooled)));
+}
+
+// In double, rounded at the end.
+std::pair<float, float> turn(int position, int channel, int channels) {
+  constexpr double kBase = 10'000;
+  const double angle = position * std::pow(kBase, -static_cast<double>(channel) / channels);
+  return {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
 }
 
 void check(const Transformer& transformer, const TransformerInput& input) {
@@ -154,8 +75,9 @@ mx::array velocity(
   const mx::array condition = condition_of(transformer, input);
   Sequences both{
       nn::linear(input.text, transformer.text_in), nn::linear(input.tokens, transformer.image_in)};
+  const std::vector<ConditionedPart> image = {{both.image.shape(1), condition}};
   for (const DoubleBlock& block : transformer.double_blocks) {
-    both = run(block, both, condition, input.rotation, heads);
+    both = pipelines::run(block, both, image, input.rotation, heads);
     if (block_by_block) mx::eval(both.text, both.image);
   }
   mx::array x = mx::concatenate({both.text, both.image}, 1);
@@ -165,11 +87,10 @@ mx::array velocity(
   }
   x = tokens_between(x, input.text.shape(1), x.shape(1));
   const auto last = modulations(condition, transformer.modulation_out, 2);  // scale, shift
-  return nn::linear(nn::modulated_layer_norm(x, last[0], last[1], kEps), transformer.out);
+  return nn::linear(nn::modulated_layer_norm(x, last[0], last[1], kBlockEps), transformer.out);
 }
 
 Rotation rotation(const Layout& layout, const TransformerConfig& config) {
-  using Position = std::array<int, 3>;
   std::vector<Position> positions(static_cast<size_t>(layout.text_tokens), Position{0, 0, 0});
   const auto add_grid = [&](int index, std::pair<int, int> size) {
     for (int row = 0; row < size.first; ++row) {
@@ -179,22 +100,7 @@ Rotation rotation(const Layout& layout, const TransformerConfig& config) {
   };
   add_grid(0, layout.image);
   if (layout.reference) add_grid(1, *layout.reference);
-
-  constexpr double kBase = 10'000;
-  std::vector<float> cos;
-  std::vector<float> sin;
-  for (const Position& position : positions) {
-    for (size_t axis = 0; axis < position.size(); ++axis) {
-      const int width = config.rope_axes[axis];
-      for (int i = 0; i < width; i += 2) {
-        const double angle = position[axis] * std::pow(kBase, -static_cast<double>(i) / width);
-        cos.push_back(static_cast<float>(std::cos(angle)));
-        sin.push_back(static_cast<float>(std::sin(angle)));
-      }
-    }
-  }
-  const mx::Shape shape = {static_cast<int>(positions.size()), config.head_width / 2};
-  return {mx::array(cos.data(), shape, mx::float32), mx::array(sin.data(), shape, mx::float32)};
+  return pipelines::rotation(positions, config.rope_axes, turn);
 }
 
 float rounded_to_bfloat16(float value) {

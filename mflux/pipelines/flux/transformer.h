@@ -8,32 +8,11 @@
 #include <vector>
 
 #include "mflux/nn/layers.h"
+#include "mflux/pipelines/double_block.h"
 #include "mflux/pipelines/flux/config.h"
+#include "mflux/pipelines/rotation.h"
 
 namespace mflux::pipelines::flux {
-
-// Queries, keys and values of one sequence.
-struct Projections {
-  nn::Linear q = {};
-  nn::Linear k = {};
-  nn::Linear v = {};
-  mx::array norm_q = mx::array(0.0F);  // [head_width]
-  mx::array norm_k = mx::array(0.0F);
-};
-
-// One sequence's half of a double block.
-struct Stream {
-  nn::Linear modulation = {};
-  Projections attention = {};
-  nn::Linear out = {};
-  nn::Linear feed_forward_1 = {};
-  nn::Linear feed_forward_2 = {};
-};
-
-struct DoubleBlock {
-  Stream image = {};
-  Stream text = {};
-};
 
 struct SingleBlock {
   nn::Linear modulation = {};
@@ -73,11 +52,6 @@ struct Layout {
   bool operator==(const Layout&) const = default;
 };
 
-// cos and sin of every token's angles: [tokens, head_width / 2] float32.
-struct Rotation {
-  mx::array cos = mx::array(0.0F);
-  mx::array sin = mx::array(0.0F);
-};
 Rotation rotation(const Layout& layout, const TransformerConfig& config);
 
 struct TransformerInput {

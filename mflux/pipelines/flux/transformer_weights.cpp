@@ -1,54 +1,32 @@
 // SPDX-License-Identifier: MIT
 #include <string>
-#include <string_view>
 
 #include <fmt/format.h>
 
-#include "mflux/base/error.h"
+#include "mflux/nn/ops.h"
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/flux/transformer.h"
 
 namespace mflux::pipelines::flux {
 namespace {
 
-struct Names {
-  std::string_view q;
-  std::string_view k;
-  std::string_view v;
-  std::string_view norm_q;
-  std::string_view norm_k;
-};
-constexpr Names kOwn = {"to_q", "to_k", "to_v", "norm_q", "norm_k"};
-constexpr Names kAdded = {"add_q_proj", "add_k_proj", "add_v_proj", "norm_added_q", "norm_added_k"};
-
-Projections projections(const nn::Weights& weights, const std::string& block, const Names& names) {
-  const auto in_attention = [&](std::string_view name) {
-    return fmt::format("{}attn.{}", block, name);
-  };
-  return {
-      .q = weights.linear(in_attention(names.q)),
-      .k = weights.linear(in_attention(names.k)),
-      .v = weights.linear(in_attention(names.v)),
-      .norm_q = weights.tensor(in_attention(names.norm_q) + ".weight"),
-      .norm_k = weights.tensor(in_attention(names.norm_k) + ".weight"),
-  };
-}
-
 Embedder embedder(const nn::Weights& weights, const std::string& name) {
   return {weights.linear(name + ".linear_1"), weights.linear(name + ".linear_2")};
 }
 
+// Python's mflux has GELU by erf for the picture, by tanh everywhere else.
 DoubleBlock double_block(const nn::Weights& weights, const std::string& block) {
   return {
       .image =
           {.modulation = weights.linear(block + "norm1.linear"),
-           .attention = projections(weights, block, kOwn),
+           .attention = load_projections(weights, block, false),
            .out = weights.linear(block + "attn.to_out.0"),
            .feed_forward_1 = weights.linear(block + "ff.linear1"),
-           .feed_forward_2 = weights.linear(block + "ff.linear2")},
+           .feed_forward_2 = weights.linear(block + "ff.linear2"),
+           .activation = nn::gelu},
       .text =
           {.modulation = weights.linear(block + "norm1_context.linear"),
-           .attention = projections(weights, block, kAdded),
+           .attention = load_projections(weights, block, true),
            .out = weights.linear(block + "attn.to_add_out"),
            .feed_forward_1 = weights.linear(block + "ff_context.linear1"),
            .feed_forward_2 = weights.linear(block + "ff_context.linear2")},
@@ -58,7 +36,7 @@ DoubleBlock double_block(const nn::Weights& weights, const std::string& block) {
 SingleBlock single_block(const nn::Weights& weights, const std::string& block) {
   return {
       .modulation = weights.linear(block + "norm.linear"),
-      .attention = projections(weights, block, kOwn),
+      .attention = load_projections(weights, block, false),
       .feed_forward = weights.linear(block + "proj_mlp"),
       .out = weights.linear(block + "proj_out"),
   };

@@ -9,13 +9,15 @@
 #include "mflux/base/error.h"
 #include "mflux/nn/ops.h"
 #include "mflux/nn/weights.h"
+#include "mflux/pipelines/convolve.h"
+#include "mflux/pipelines/flux/facts.h"
 #include "mflux/pipelines/tiles.h"
 
 namespace mflux::pipelines::flux {
 namespace {
 
 constexpr float kVaeEps = 1e-6F;
-constexpr int kScale = 8;  // pixels per latent, in both directions
+constexpr int kScale = kFacts.latent_pixels;
 
 Resnet load_resnet(const nn::Weights& weights, const std::string& name) {
   Resnet resnet{
@@ -64,13 +66,6 @@ VaeHalf load_half(
   return result;
 }
 
-// Same size out as in.
-mx::array convolve(const mx::array& x, const nn::Conv& conv) {
-  const int rows = conv.weight.shape(1) / 2;
-  const int columns = conv.weight.shape(2) / 2;
-  return nn::conv2d(x, conv, {.height_padding = {rows, rows}, .width_padding = {columns, columns}});
-}
-
 mx::array run(const Resnet& resnet, const mx::array& x, int groups) {
   mx::array y = nn::silu(nn::group_norm(x, resnet.norm1, groups, kVaeEps));
   y = convolve(y, resnet.conv1);
@@ -115,10 +110,7 @@ mx::array encode_part(const Vae& vae, const mx::array& image) {
   mx::array x = convolve(image, half.conv_in);
   for (const VaeStage& stage : half.stages) {
     for (const Resnet& resnet : stage.resnets) x = run(resnet, x, groups);
-    if (stage.resample) {
-      x = nn::conv2d(
-          x, *stage.resample, {.stride = 2, .height_padding = {0, 1}, .width_padding = {0, 1}});
-    }
+    if (stage.resample) x = convolve_to_half(x, *stage.resample);
   }
   x = run_end(half, run_middle(half, x, groups), groups);
   if (vae.after_encoder) x = convolve(x, *vae.after_encoder);

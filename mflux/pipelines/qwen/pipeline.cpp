@@ -54,49 +54,46 @@ class QwenPipeline : public Pipeline {
   mx::array predict(const mx::array& latents, float sigma, const Condition& condition) override {
     if (!transformer_) {
       announce("transformer");
-      transformer_.emplace(
-          nn::load_weights(model_, "transformer", options_.load),
-          TransformerOptions{.low_memory = options_.low_memory});
+      transformer_ = load_transformer(nn::load_weights(model_, "transformer", options_.load));
     }
-    const mx::array input =
+    const mx::array tokens =
         condition.references ? mx::concatenate({latents, *condition.references}, 1) : latents;
-    const auto velocity = [&](const mx::array& text) {
-      const mx::array all = transformer_->predict(
-          input, sigma, text, rope(condition, text.shape(1)), latents.shape(1));
-      return mx::slice(all, {0, 0, 0}, {1, latents.shape(1), all.shape(2)});
+    const int count = latents.shape(1);
+    const auto predicted = [&](const mx::array& text) {
+      const TransformerInput input{
+          .tokens = tokens,
+          .picture_tokens = count,
+          .text = text,
+          .sigma = sigma,
+          .rotation = rotation_of(condition, text.shape(1))};
+      const mx::array all = velocity(*transformer_, input, options_.low_memory);
+      return mx::slice(all, {0, 0, 0}, {1, count, all.shape(2)});
     };
-    const mx::array positive = velocity(condition.text.value());
+    const mx::array positive = predicted(condition.text.value());
     if (!condition.negative) return positive;
     if (options_.low_memory) mx::eval(positive);
-    return guided(positive, velocity(*condition.negative), condition.guidance);
+    return guided(positive, predicted(*condition.negative), condition.guidance);
   }
 
   mx::array encode(const mx::array& image) override {
     check_sizes(image.shape(0), image.shape(1));
-    const mx::array latents = [&] {
-      const Vae vae = load_vae();
-      return encode_with(vae, image);
-    }();
+    mx::array latents = latents_of(open_vae(), image);
     mx::clear_cache();
     return latents;
   }
 
   mx::array decode(const mx::array& latents, int height, int width) override {
     check_sizes(height, width);
-    mx::array image = [&] {
-      const Vae vae = load_vae();
-      mx::array decoded = vae.decode(unpack(latents, height / kTokenPixels, width / kTokenPixels));
-      decoded = mx::squeeze(decoded, 0);
-      mx::eval(decoded);
-      return decoded;
-    }();
+    const mx::array squares = unpack(latents, height / kTokenPixels, width / kTokenPixels);
+    mx::array image = mx::squeeze(qwen::decode(open_vae(), squares, options_.vae_tile), 0);
+    mx::eval(image);
     mx::clear_cache();
     return image;
   }
 
   void drop_transformer() override {
     transformer_.reset();
-    ropes_.clear();
+    rotations_.clear();
     mx::clear_cache();
   }
 
@@ -120,25 +117,23 @@ class QwenPipeline : public Pipeline {
         kTokenPixels);
   }
 
-  Vae load_vae() const {
+  Vae open_vae() const {
     announce("vae");
-    return Vae(
-        nn::load_weights(model_, "vae", load_options(options_, "vae")),
-        {.tile = options_.vae_tile});
+    return load_vae(nn::load_weights(model_, "vae", load_options(options_, "vae")));
   }
 
-  static mx::array encode_with(const Vae& vae, const mx::array& image) {
-    mx::array latents = pack(vae.encode(mx::expand_dims(image, 0)));
+  mx::array latents_of(const Vae& vae, const mx::array& image) const {
+    mx::array latents = pack(qwen::encode(vae, mx::expand_dims(image, 0), options_.vae_tile));
     mx::eval(latents);
     return latents;
   }
 
   void add_references(const Request& request, Condition& condition) const {
-    const Vae vae = load_vae();
+    const Vae vae = open_vae();
     std::vector<mx::array> latents;
     for (const mx::array& picture : request.references) {
       const mx::array image = reference_for_vae(picture);
-      latents.push_back(encode_with(vae, image));
+      latents.push_back(latents_of(vae, image));
       condition.reference_sizes.emplace_back(
           image.shape(0) / kTokenPixels, image.shape(1) / kTokenPixels);
     }
@@ -147,24 +142,25 @@ class QwenPipeline : public Pipeline {
   }
 
   // The same for every step: the last few are kept.
-  const Rope& rope(const Condition& condition, int text_tokens) {
+  const Rotation& rotation_of(const Condition& condition, int text_tokens) {
     std::vector<Grid> pictures = {{condition.latent_height, condition.latent_width}};
     pictures.insert(
         pictures.end(), condition.reference_sizes.begin(), condition.reference_sizes.end());
     const std::pair key(pictures, text_tokens);
-    const auto found = ropes_.find(key);
-    if (found != ropes_.end()) return found->second;
-    if (ropes_.size() >= kKeptRopes) ropes_.clear();
-    return ropes_.emplace(key, transformer_->rope(pictures, text_tokens)).first->second;
+    const auto found = rotations_.find(key);
+    if (found != rotations_.end()) return found->second;
+    if (rotations_.size() >= kKeptRotations) rotations_.clear();
+    return rotations_.emplace(key, rotation(pictures, text_tokens, transformer_->config))
+        .first->second;
   }
 
-  static constexpr size_t kKeptRopes = 8;
+  static constexpr size_t kKeptRotations = 8;
 
   const Checkpoint& model_;
   PipelineOptions options_;
   Defaults defaults_;
   std::optional<Transformer> transformer_ = {};
-  std::map<std::pair<std::vector<Grid>, int>, Rope> ropes_ = {};
+  std::map<std::pair<std::vector<Grid>, int>, Rotation> rotations_ = {};
 };
 
 }  // namespace

@@ -3,54 +3,42 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "mflux/nn/weights.h"
 #include "mflux/pipelines/qwen/config.h"
+#include "mflux/pipelines/qwen/gated_mlp.h"
 
 namespace mflux::pipelines::qwen {
 
-class TextEncoder {
- public:
-  TextEncoder(const nn::Weights& weights, const TextConfig& config);
-
-  int vocabulary() const { return embedding_.rows(); }  // above every id
-
-  // ids: int32 [batch, tokens] -> float32 [batch, tokens, width].
-  mx::array embed(const mx::array& ids) const;
-
-  // Embeddings -> hidden states, both float32 [batch, tokens, width]; evaluated. No token sees what
-  // comes after it, so what fills up shorter rows at their end changes nothing before it.
-  // positions: int32 [3, tokens], a token's time, row and column; none: 0, 1, 2, ... for all three.
-  mx::array encode(
-      const mx::array& embeddings, const std::optional<mx::array>& positions = {}) const;
-
- private:
-  struct Layer {
-    nn::Norm attention_norm = {};
-    nn::Linear q = {};
-    nn::Linear k = {};
-    nn::Linear v = {};
-    nn::Linear out = {};
-    nn::Norm mlp_norm = {};
-    nn::Linear gate = {};
-    nn::Linear up = {};
-    nn::Linear down = {};
-  };
-  struct Rope {
-    mx::array cos = mx::array(0.0F);  // [tokens, head_width / 2]
-    mx::array sin = mx::array(0.0F);
-  };
-
-  Rope rope(const mx::array& positions) const;
-  mx::array attention(
-      const mx::array& x, const Layer& layer, const Rope& rope, const mx::array& mask) const;
-
-  TextConfig config_;
-  nn::Embedding embedding_;
-  std::vector<Layer> layers_ = {};
-  nn::Norm norm_;
+struct TextLayer {
+  mx::array attention_norm = mx::array(0.0F);
+  nn::Linear q = {};
+  nn::Linear k = {};
+  nn::Linear v = {};
+  nn::Linear out = {};
+  mx::array mlp_norm = mx::array(0.0F);
+  GatedMlp mlp = {};
 };
+
+struct TextEncoder {
+  TextConfig config = {};
+  nn::Embedding tokens = {};
+  std::vector<TextLayer> layers = {};
+  mx::array final_norm = mx::array(0.0F);
+};
+
+TextEncoder load_text_encoder(const nn::Weights& weights, const TextConfig& config);
+
+// ids: int32 [batch, tokens] -> float32 [batch, tokens, width].
+mx::array embed(const TextEncoder& encoder, const mx::array& ids);
+
+// Embeddings -> hidden states, both float32 [batch, tokens, width]; evaluated. No token sees what
+// comes after it, so what fills up shorter rows at their end changes nothing before it.
+// positions: int32 [3, tokens], a token's time, row and column; none: 0, 1, 2, ... for all three.
+mx::array encode(
+    const TextEncoder& encoder,
+    const mx::array& embeddings,
+    const std::optional<mx::array>& positions = {});
 
 }  // namespace mflux::pipelines::qwen

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "mflux/nn/weights.h"
@@ -12,66 +11,54 @@
 
 namespace mflux::pipelines::qwen {
 
-struct VaeOptions {
-  std::optional<int> tile = {};  // pixels, a multiple of 16; none: the picture at once
+struct Residual {
+  mx::array norm_1 = mx::array(0.0F);
+  nn::Conv conv_1 = {};
+  mx::array norm_2 = mx::array(0.0F);
+  nn::Conv conv_2 = {};
+  std::optional<nn::Conv> shortcut = {};  // where the number of channels changes
 };
 
-class Vae {
- public:
-  explicit Vae(const nn::Weights& weights, const VaeOptions& options = {});
-
-  // float32 [1, height, width, 3] in -1..1, multiples of 8 -> the mean of the latents, normalized:
-  // float32 [1, height / 8, width / 8, channels]. Not evaluated, unless in tiles.
-  mx::array encode(const mx::array& image) const;
-  // The reverse. Not clipped.
-  mx::array decode(const mx::array& latents) const;
-
- private:
-  struct Residual {
-    nn::Norm norm_1 = {};
-    nn::Conv conv_1 = {};
-    nn::Norm norm_2 = {};
-    nn::Conv conv_2 = {};
-    std::optional<nn::Conv> shortcut = {};
-  };
-  struct Attention {
-    nn::Norm norm = {};
-    nn::Linear qkv = {};
-    nn::Linear out = {};
-  };
-  struct Stage {
-    std::vector<Residual> residuals = {};
-    std::optional<nn::Conv> resample = {};
-  };
-  // Encoder or decoder.
-  struct Half {
-    nn::Conv in = {};
-    std::vector<Stage> stages = {};
-    std::vector<Residual> middle = {};
-    Attention attention = {};
-    nn::Norm norm = {};
-    nn::Conv out = {};
-  };
-
-  static Residual load_residual(const nn::Weights& weights, const std::string& name);
-  static Half load_half(
-      const nn::Weights& weights,
-      std::string_view half,
-      std::string_view stage,
-      std::string_view resample);
-  static mx::array run(const mx::array& x, const Residual& block);
-  static mx::array run(const mx::array& x, const Attention& block);
-  static mx::array middle(const mx::array& x, const Half& half);
-  mx::array encode_tile(const mx::array& image) const;
-  mx::array decode_tile(const mx::array& latents) const;
-
-  VaeOptions options_;
-  mx::array mean_;
-  mx::array std_;
-  Half encoder_;
-  Half decoder_;
-  nn::Conv quant_;
-  nn::Conv post_quant_;
+struct VaeAttention {
+  mx::array norm = mx::array(0.0F);
+  nn::Linear qkv = {};
+  nn::Linear out = {};
 };
+
+// Residuals of one resolution.
+struct VaeStage {
+  std::vector<Residual> residuals = {};
+  std::optional<nn::Conv> resample = {};  // to the next resolution
+};
+
+// An encoder: in, stages, middle, out. A decoder: in, middle, stages, out. The attention stands
+// before the second residual of the middle.
+struct VaeHalf {
+  nn::Conv in = {};
+  std::vector<VaeStage> stages = {};
+  std::vector<Residual> middle = {};
+  VaeAttention attention = {};
+  mx::array norm = mx::array(0.0F);
+  nn::Conv out = {};
+};
+
+struct Vae {
+  VaeConfig config = {};
+  VaeHalf encoder = {};
+  VaeHalf decoder = {};
+  nn::Conv after_encoder = {};
+  nn::Conv before_decoder = {};
+};
+
+Vae load_vae(const nn::Weights& weights);
+
+// `tile`: side of the tiles in pixels, for pictures that are larger; none: the picture at once.
+// With tiles both evaluate as they go.
+
+// float32 [1, height, width, 3] in -1..1, multiples of 8 -> the mean of the latents, normalized:
+// float32 [1, height / 8, width / 8, channels].
+mx::array encode(const Vae& vae, const mx::array& image, std::optional<int> tile = {});
+// The reverse. Not clipped.
+mx::array decode(const Vae& vae, const mx::array& latents, std::optional<int> tile = {});
 
 }  // namespace mflux::pipelines::qwen

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
+// Most blocks attend within windows only. Patches stay in the order they came in; for the attention
+// of such a block they are gathered window by window, all windows of one size, and brought back.
 #include "mflux/pipelines/qwen/vision.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <string>
 
+#include <fmt/format.h>
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
 #include "mflux/nn/ops.h"
+#include "mflux/pipelines/rotation.h"
 
 namespace mflux::pipelines::qwen {
 namespace {
@@ -31,35 +36,22 @@ mx::array indices(const std::vector<int>& values) {
   return mx::array(values.begin(), {static_cast<int>(values.size())}, mx::int32);
 }
 
-}  // namespace
-
-VisionTower::VisionTower(const nn::Weights& weights, const VisionConfig& config)
-    : config_(config),
-      patch_(patch_product(weights)),
-      merger_norm_(weights.norm("encoder.visual.merger.ln_q")),
-      merger_1_(weights.linear("encoder.visual.merger.mlp_0")),
-      merger_2_(weights.linear("encoder.visual.merger.mlp_1")) {
-  const int count = weights.blocks("encoder.visual.blocks.");
-  for (int i = 0; i < count; ++i) {
-    const std::string block = fmt::format("encoder.visual.blocks.{}.", i);
-    blocks_.push_back({
-        .norm_1 = weights.norm(block + "norm1"),
-        .qkv = weights.linear(block + "attn.qkv"),
-        .out = weights.linear(block + "attn.proj"),
-        .norm_2 = weights.norm(block + "norm2"),
-        .gate = weights.linear(block + "mlp.gate_proj"),
-        .up = weights.linear(block + "mlp.up_proj"),
-        .down = weights.linear(block + "mlp.down_proj"),
-    });
-  }
-}
+// Which patches see each other: all of a window. Windows at the edge are filled up with patches
+// that nobody sees.
+struct Windows {
+  int count = 0;
+  int size = 0;
+  mx::array members = mx::array(0);  // [count * size], a patch
+  mx::array mask = mx::array(0.0F);  // [count, 1, 1, size], additive
+  mx::array places = mx::array(0);   // [patches], where among the members a patch is
+};
 
 // Windows are squares of merged patches, counted from the picture's corner.
-VisionTower::Windows VisionTower::windows(std::pair<int, int> grid) const {
-  const int unit = config_.merge * config_.merge;
-  const int side = config_.window / config_.patch / config_.merge;
-  const int rows = grid.first / config_.merge;
-  const int columns = grid.second / config_.merge;
+Windows windows_of(const VisionConfig& config, std::pair<int, int> grid) {
+  const int unit = config.merge * config.merge;
+  const int side = config.window / config.patch / config.merge;
+  const int rows = grid.first / config.merge;
+  const int columns = grid.second / config.merge;
   const int across = (columns + side - 1) / side;
   const int down = (rows + side - 1) / side;
   Windows result{.count = across * down, .size = side * side * unit};
@@ -84,14 +76,14 @@ VisionTower::Windows VisionTower::windows(std::pair<int, int> grid) const {
 }
 
 // The first half of the frequencies turns with the row, the second with the column.
-VisionTower::Rope VisionTower::rope(std::pair<int, int> grid) const {
-  const int quarter = config_.head_width / 4;
+Rotation vision_rotation(const VisionConfig& config, std::pair<int, int> grid) {
+  const int quarter = config.head_width / 4;
   std::vector<float> frequencies;
   for (int i = 0; i < quarter; ++i) {
     const double exponent = static_cast<double>(i) / quarter;
     frequencies.push_back(static_cast<float>(std::pow(kVisionRopeBase, -exponent)));
   }
-  const int merge = config_.merge;
+  const int merge = config.merge;
   const int columns = grid.second / merge;
   std::vector<float> angles;
   for (int patch = 0; patch < grid.first * grid.second; ++patch) {
@@ -109,16 +101,21 @@ VisionTower::Rope VisionTower::rope(std::pair<int, int> grid) const {
   return {.cos = mx::cos(all), .sin = mx::sin(all)};
 }
 
-mx::array VisionTower::attention(
-    const mx::array& x, const Block& block, const Rope& rope, const Windows* windows) const {
+// `windows`: null where all patches see each other.
+mx::array attention(
+    const VisionBlock& block,
+    const VisionConfig& config,
+    const mx::array& x,
+    const Rotation& rotation,
+    const Windows* windows) {
   const int count = x.shape(0);
-  const int heads = config_.heads;
-  const int width = config_.head_width;
+  const int heads = config.heads;
+  const int width = config.head_width;
   const mx::array qkv =
       mx::transpose(mx::reshape(nn::linear(x, block.qkv), {count, 3, heads, width}), {1, 2, 0, 3});
   const std::vector<mx::array> parts = mx::split(qkv, 3, 0);  // each [1, heads, patches, width]
-  const mx::array q = nn::rotate_halves(parts[0], rope.cos, rope.sin);
-  const mx::array k = nn::rotate_halves(parts[1], rope.cos, rope.sin);
+  const mx::array q = nn::rotate_halves(parts[0], rotation.cos, rotation.sin);
+  const mx::array k = nn::rotate_halves(parts[1], rotation.cos, rotation.sin);
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
   const auto joined = [&](const mx::array& y) {
     return nn::linear(mx::reshape(mx::transpose(y, {1, 0, 2}), {count, heads * width}), block.out);
@@ -137,9 +134,45 @@ mx::array VisionTower::attention(
   return joined(mx::take(flat, windows->places, 1));
 }
 
-mx::array VisionTower::encode(const mx::array& patches, std::pair<int, int> grid) const {
+mx::array run(
+    const VisionBlock& block,
+    const VisionConfig& config,
+    const mx::array& x,
+    const Rotation& rotation,
+    const Windows* windows) {
+  const mx::array normed = nn::rms_norm(x, block.norm_1, kVisionEps);
+  const mx::array y = mx::add(x, attention(block, config, normed, rotation, windows));
+  return mx::add(y, run(block.mlp, nn::rms_norm(y, block.norm_2, kVisionEps)));
+}
+
+}  // namespace
+
+VisionTower load_vision_tower(const nn::Weights& weights, const VisionConfig& config) {
+  VisionTower tower{
+      .config = config,
+      .patch = patch_product(weights),
+      .merger_norm = weights.tensor("encoder.visual.merger.ln_q.weight"),
+      .merger_1 = weights.linear("encoder.visual.merger.mlp_0"),
+      .merger_2 = weights.linear("encoder.visual.merger.mlp_1"),
+  };
+  const int count = weights.blocks("encoder.visual.blocks.");
+  for (int i = 0; i < count; ++i) {
+    const std::string block = fmt::format("encoder.visual.blocks.{}.", i);
+    tower.blocks.push_back({
+        .norm_1 = weights.tensor(block + "norm1.weight"),
+        .qkv = weights.linear(block + "attn.qkv"),
+        .out = weights.linear(block + "attn.proj"),
+        .norm_2 = weights.tensor(block + "norm2.weight"),
+        .mlp = load_gated_mlp(weights, block),
+    });
+  }
+  return tower;
+}
+
+mx::array encode(const VisionTower& tower, const mx::array& patches, std::pair<int, int> grid) {
+  const VisionConfig& config = tower.config;
   const int count = grid.first * grid.second;
-  if (grid.first % config_.merge != 0 || grid.second % config_.merge != 0 ||
+  if (grid.first % config.merge != 0 || grid.second % config.merge != 0 ||
       patches.shape(0) != count) {
     fail(
         "text_encoder: the vision tower got {} patches for a grid of {} x {}",
@@ -147,25 +180,19 @@ mx::array VisionTower::encode(const mx::array& patches, std::pair<int, int> grid
         grid.first,
         grid.second);
   }
-  const Rope turns = rope(grid);
-  const Windows squares = windows(grid);
-  mx::array x = nn::linear(patches, patch_);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const Block& block = blocks_[i];
+  const Rotation rotation = vision_rotation(config, grid);
+  const Windows windows = windows_of(config, grid);
+  mx::array x = nn::linear(patches, tower.patch);
+  for (size_t i = 0; i < tower.blocks.size(); ++i) {
     const bool full =
-        std::ranges::find(config_.full_blocks, static_cast<int>(i)) != config_.full_blocks.end();
-    const mx::array normed = nn::rms_norm(x, block.norm_1.weight, kVisionEps);
-    x = mx::add(x, attention(normed, block, turns, full ? nullptr : &squares));
-    const mx::array inner = nn::rms_norm(x, block.norm_2.weight, kVisionEps);
-    const mx::array gated =
-        mx::multiply(nn::silu(nn::linear(inner, block.gate)), nn::linear(inner, block.up));
-    x = mx::add(x, nn::linear(gated, block.down));
+        std::ranges::find(config.full_blocks, static_cast<int>(i)) != config.full_blocks.end();
+    x = run(tower.blocks[i], config, x, rotation, full ? nullptr : &windows);
     mx::eval(x);
   }
-  x = nn::rms_norm(x, merger_norm_.weight, kVisionEps);
+  x = nn::rms_norm(x, tower.merger_norm, kVisionEps);
   const mx::array merged =
-      mx::reshape(x, {count / (config_.merge * config_.merge), merger_1_.inputs()});
-  x = nn::linear(nn::gelu(nn::linear(merged, merger_1_)), merger_2_);
+      mx::reshape(x, {count / (config.merge * config.merge), tower.merger_1.inputs()});
+  x = nn::linear(nn::gelu(nn::linear(merged, tower.merger_1)), tower.merger_2);
   mx::eval(x);
   return x;
 }
