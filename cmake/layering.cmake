@@ -26,7 +26,7 @@ set(MAY_mflux/bake        "${BASE}|mflux/(bake|checkpoint|models|lora|tokenizer|
 set(MAY_mflux/doctor      "${BASE}|mflux/(doctor|bake|checkpoint|models|lora|hub)/.*|${ASKED}|tbb/.*")
 set(MAY_mflux/report      "${BASE}|mflux/(report|image)/.*|mflux/bake/receipt\\.h|mflux/models/block_name\\.h|nlohmann/.*")
 set(MAY_mflux/nn          "${BASE}|mflux/(nn|kernels|checkpoint)/.*|mflux/lora/(contributions|algorithms/low_rank)\\.h|mlx/.*|hwy/.*|tbb/.*|cblas\\.h|dnnl\\.h(pp)?|Accelerate/.*")
-set(MAY_mflux/pipelines   "${BASE}|mflux/(pipelines|nn|tokenizer|checkpoint)/.*|nlohmann/.*|mlx/.*")
+set(MAY_mflux/pipelines   "${BASE}|mflux/(pipelines|nn|tokenizer|checkpoint)/.*|mflux/models/config\\.h|mlx/.*")
 set(MAY_mflux/generate    "${BASE}|mflux/(generate|pipelines|nn|image|bake|checkpoint|lora)/.*|${ASKED}|mlx/.*")
 set(MAY_mflux             "${BASE}|mflux/.*|nlohmann/.*|tbb/.*|mlx/.*")
 set(MAY_cli               "${BASE}|mflux/[a-z_]+\\.h|mflux/(bake/prepare|checkpoint/checkpoint)\\.h|mflux/hub/hub\\.h|mflux/image/png\\.h|mflux/lora/family\\.h|cli/.*|CLI/.*|nlohmann/.*|toml\\+\\+/.*")

@@ -47,7 +47,9 @@ class ConfigCheck {
  public:
   ConfigCheck(
       const CanonicalComponent& component, const SourceComponent& source, Problems& problems)
-      : component_(component), config_(source.config, source.name), problems_(problems) {}
+      : component_(component),
+        config_(source.config, source.name + "/config.json"),
+        problems_(problems) {}
 
   void run() {
     for (const Statement& statement : component_.table->config) {

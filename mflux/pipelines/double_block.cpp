@@ -134,7 +134,8 @@ Sequences run(
   const Modulations of_image = modulations_of(image, block.image.modulation);
   const Modulations of_text =
       modulations_of({{border, image.front().condition}}, block.text.modulation);
-  const Heads seen = project(block.image.attention, modulated(x.image, of_image, kAttention), heads);
+  const Heads seen =
+      project(block.image.attention, modulated(x.image, of_image, kAttention), heads);
   const Heads read = project(block.text.attention, modulated(x.text, of_text, kAttention), heads);
   const mx::array all = attend(
       {mx::concatenate({read.q, seen.q}, 2),

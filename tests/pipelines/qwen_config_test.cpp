@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "mflux/pipelines/qwen/config.h"
 #include "mflux/save.h"
@@ -104,6 +113,138 @@ TEST_CASE("a config.json that does not fit its weights is refused") {
       if (name == "vae") qwen::vae_config(weights);
     };
     CHECK_THROWS_WITH_AS(read(), bad.message, Error);
+  }
+}
+
+// Reads all that the component's networks need.
+void read_settings(const Checkpoint& model, std::string_view component) {
+  const nn::Weights weights = nn::load_weights(model, component, {});
+  if (component == "text_encoder") {
+    qwen::text_config(model, weights);
+    qwen::vision_config(model, weights);
+  }
+  if (component == "transformer") qwen::transformer_config(weights);
+  if (component == "vae") qwen::vae_config(weights);
+}
+
+// With the value at "a/b", which is b within a.
+std::string with_value(const std::string& config, std::string key, const nlohmann::json& value) {
+  nlohmann::json changed = nlohmann::json::parse(config);
+  nlohmann::json* object = &changed;
+  for (size_t slash = key.find('/'); slash != key.npos; slash = key.find('/')) {
+    object = &(*object)[key.substr(0, slash)];
+    key.erase(0, slash + 1);
+  }
+  (*object)[key] = value;
+  return changed.dump();
+}
+
+// None of them is a setting, but for numbers where any number will do.
+std::vector<nlohmann::json> nonsense() {
+  std::vector<nlohmann::json> values;
+  for (const char* text :
+       {R"("64")", "{}", "-1", "1.5", "1180591620717411303424", R"(["a"])", "[1, 2, -3]"}) {
+    values.push_back(nlohmann::json::parse(text));
+  }
+  return values;
+}
+
+TEST_CASE("nonsense in any value that is read from config.json is refused with file and key") {
+  struct Setting {
+    const char* component;
+    const char* key;
+    bool any_number = false;
+  };
+  const std::vector<Setting> settings = {
+      {"text_encoder", "num_attention_heads"},
+      {"text_encoder", "head_dim"},
+      {"text_encoder", "rope_scaling/mrope_section"},
+      {"text_encoder", "rope_parameters/mrope_section"},
+      {"text_encoder", "rope_theta", true},
+      {"text_encoder", "rope_parameters/rope_theta", true},
+      {"text_encoder", "rms_norm_eps", true},
+      {"text_encoder", "text_config"},
+      {"text_encoder", "vision_config"},
+      {"text_encoder", "vision_config/num_heads"},
+      {"text_encoder", "vision_config/window_size"},
+      {"text_encoder", "vision_config/fullatt_block_indexes"},
+      {"transformer", "axes_dims_rope"},
+      {"transformer", "zero_cond_t"},
+      {"vae", "latents_mean"},
+      {"vae", "latents_std"},
+  };
+  const testing::TempDir folder;
+  Checkpoint model = open_checkpoint(tiny(folder), "qwen-image-edit");
+  for (const char* component : {"text_encoder", "transformer", "vae"}) {
+    CHECK_NOTHROW(read_settings(model, component));
+  }
+  for (const Setting& setting : settings) {
+    for (const nlohmann::json& value : nonsense()) {
+      const std::string_view key = setting.key;
+      if (setting.any_number && value.is_number()) continue;
+      if ((key == "text_config" || key == "vision_config") && value.is_object()) continue;
+      CAPTURE(setting.key);
+      CAPTURE(value.dump());
+      std::string& config =
+          std::ranges::find(model.components, setting.component, &Component::name)->source.config;
+      const std::string good = std::exchange(config, with_value(config, setting.key, value));
+      const std::string message =
+          testing::error_of([&] { read_settings(model, setting.component); });
+      config = good;
+      const std::string expected =
+          fmt::format("{}/config.json: {} is ", setting.component, setting.key);
+      CHECK_MESSAGE(testing::contains(message, expected), message);
+      CHECK_MESSAGE(testing::contains(message, "expected "), message);
+    }
+  }
+}
+
+TEST_CASE("nonsense in the other files is refused too, and null says nothing") {
+  const testing::TempDir folder;
+  const std::filesystem::path path = tiny(folder);
+  const Checkpoint model = open_checkpoint(path);
+  struct Setting {
+    const char* file;
+    const char* key;
+    bool any_number = false;
+    bool may_be_text = false;
+  };
+  const std::vector<Setting> settings = {
+      {"scheduler/scheduler_config.json", "base_image_seq_len", true},
+      {"scheduler/scheduler_config.json", "base_shift", true},
+      {"scheduler/scheduler_config.json", "max_image_seq_len", true},
+      {"scheduler/scheduler_config.json", "max_shift", true},
+      {"scheduler/scheduler_config.json", "shift_terminal", true},
+      {"scheduler/scheduler_config.json", "use_dynamic_shifting"},
+      {"processor/preprocessor_config.json", "min_pixels"},
+      {"processor/preprocessor_config.json", "max_pixels"},
+      {"processor/preprocessor_config.json", "size"},
+      {"processor/preprocessor_config.json", "size/shortest_edge"},
+      {"processor/preprocessor_config.json", "size/longest_edge"},
+      {"model_index.json", "_class_name", false, true},
+  };
+  const auto read = [&] {
+    qwen::schedule_defaults(model);
+    qwen::pixel_limits(model);
+    qwen::names_pictures(model);
+  };
+  for (const Setting& setting : settings) {
+    const std::filesystem::path file = path / setting.file;
+    std::filesystem::create_directories(file.parent_path());
+    for (const nlohmann::json& value : nonsense()) {
+      if (setting.any_number && value.is_number()) continue;
+      if (setting.may_be_text && value.is_string()) continue;
+      if (std::string_view(setting.key) == "size" && value.is_object()) continue;
+      CAPTURE(setting.key);
+      CAPTURE(value.dump());
+      testing::write_file(file, with_value("{}", setting.key, value));
+      const std::string message = testing::error_of(read);
+      const std::string expected = fmt::format("{}: {} is ", file.string(), setting.key);
+      CHECK_MESSAGE(testing::contains(message, expected), message);
+      CHECK_MESSAGE(testing::contains(message, "expected "), message);
+    }
+    testing::write_file(file, with_value("{}", setting.key, nullptr));
+    CHECK_NOTHROW(read());
   }
 }
 

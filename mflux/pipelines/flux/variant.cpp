@@ -7,10 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "mflux/base/error.h"
-#include "mflux/base/json.h"
+#include "mflux/models/config.h"
 #include "mflux/pipelines/flux/facts.h"
 
 namespace mflux::pipelines::flux {
@@ -54,15 +52,8 @@ Pictures pictures_of(uint64_t channels) {
 }
 
 bool says_kontext(const Checkpoint& model) {
-  const std::filesystem::path file = model.path / "model_index.json";
-  if (!std::filesystem::is_regular_file(file)) return false;
-  const nlohmann::json index = read_json(file);
-  const auto found = index.is_object() ? index.find("_class_name") : index.end();
-  if (found == index.end() || found->is_null()) return false;
-  if (!found->is_string()) {
-    fail("{}: _class_name is {}, expected a text", file.string(), excerpt(*found));
-  }
-  return found->get_ref<const std::string&>().starts_with("FluxKontext");
+  const models::Config index = models::read_config(model.path / "model_index.json");
+  return index.text("_class_name").value_or("").starts_with("FluxKontext");
 }
 
 void expect_width(

@@ -80,8 +80,7 @@ void check(const Reader& reader, const std::vector<int32_t>& ids, const Prompt& 
   const int32_t largest = *std::ranges::max_element(ids);
   const int vocabulary = reader.network.tokens.rows();
   if (largest >= vocabulary) {
-    fail(
-        "{}: token {} is outside the text encoder's {} embeddings", folder, largest, vocabulary);
+    fail("{}: token {} is outside the text encoder's {} embeddings", folder, largest, vocabulary);
   }
 }
 
@@ -112,7 +111,7 @@ mx::array with_pictures(
 }
 
 struct Hidden {
-  mx::array states;       // of what is left of a prompt: [1, tokens, width]
+  mx::array states;     // of what is left of a prompt: [1, tokens, width]
   size_t left_out = 0;  // tokens that were too many
 };
 
@@ -129,8 +128,7 @@ Hidden read(const Reader& reader, const Prompt& prompt, const Pictures* pictures
   // Positions are 0, 1, 2, ... for pictures too: neither diffusers (with transformers 5) nor
   // Python's mflux tells the encoder where in a picture a token stands.
   const mx::array hidden = encode(reader.network, embeddings);
-  mx::array kept =
-      mx::contiguous(tokens_between(hidden, static_cast<int>(prompt.dropped), count));
+  mx::array kept = mx::contiguous(tokens_between(hidden, static_cast<int>(prompt.dropped), count));
   mx::eval(kept);
   return {kept, tokens.left_out};
 }

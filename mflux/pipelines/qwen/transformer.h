@@ -36,13 +36,12 @@ std::vector<Position> image_positions(std::span<const Grid> pictures);
 int first_text_position(std::span<const Grid> pictures);
 
 // Of the text's tokens, then the pictures'.
-Rotation rotation(
-    std::span<const Grid> pictures, int text_tokens, const TransformerConfig& config);
+Rotation rotation(std::span<const Grid> pictures, int text_tokens, const TransformerConfig& config);
 
 struct TransformerInput {
-  mx::array tokens;       // [1, tokens, channels], of the picture first, then of its references
+  mx::array tokens;        // [1, tokens, channels], of the picture first, then of its references
   int picture_tokens = 0;  // without the references'
-  mx::array text;         // [1, text tokens, width]
+  mx::array text;          // [1, text tokens, width]
   float sigma = 0;
   Rotation rotation = {};
 };

@@ -95,16 +95,15 @@ mx::array activated(const mx::array& x, const mx::array& norm, const nn::Conv& c
 }
 
 mx::array run(const Residual& residual, const mx::array& x) {
-  const mx::array y = activated(
-      activated(x, residual.norm_1, residual.conv_1), residual.norm_2, residual.conv_2);
+  const mx::array y =
+      activated(activated(x, residual.norm_1, residual.conv_1), residual.norm_2, residual.conv_2);
   return mx::add(y, residual.shortcut ? convolve(x, *residual.shortcut) : x);
 }
 
 // One head over all positions.
 mx::array run(const VaeAttention& layers, const mx::array& x) {
   const int channels = x.shape(-1);
-  const mx::array flat =
-      mx::reshape(nn::rms_norm(x, layers.norm, kVaeEps), {1, 1, -1, channels});
+  const mx::array flat = mx::reshape(nn::rms_norm(x, layers.norm, kVaeEps), {1, 1, -1, channels});
   const std::vector<mx::array> qkv = mx::split(nn::linear(flat, layers.qkv), 3, -1);
   const float scale = 1.0F / std::sqrt(static_cast<float>(channels));
   const mx::array y = nn::linear(nn::attention(qkv[0], qkv[1], qkv[2], scale), layers.out);
@@ -171,8 +170,8 @@ mx::array encode(const Vae& vae, const mx::array& image, std::optional<int> tile
 }
 
 mx::array decode(const Vae& vae, const mx::array& latents, std::optional<int> tile) {
-  const mx::array scaled = mx::add(
-      mx::multiply(latents, per_channel(vae.config.std)), per_channel(vae.config.mean));
+  const mx::array scaled =
+      mx::add(mx::multiply(latents, per_channel(vae.config.std)), per_channel(vae.config.mean));
   const auto whole = [&](const mx::array& part) { return decode_part(vae, part); };
   return tile ? decode_in_tiles(scaled, *tile, kScale, whole) : whole(scaled);
 }
