@@ -10,7 +10,6 @@
 #include "mflux/base/error.h"
 #include "mflux/base/number.h"
 #include "mflux/base/paths.h"
-#include "mflux/checkpoint/group_size.h"
 #include "mflux/safetensors/wrappers.h"
 
 namespace mflux {
