@@ -1,69 +1,43 @@
 # SPDX-License-Identifier: MIT
-# What `cmake --install build` puts where: the program, manual pages, completions, the pages for people, and the MLX of
-# build/mlx-venv. Manual pages and completions are made at build time, by the program itself.
+# What `cmake --install build` copies of the libraries: mflux::mflux and mflux::generate for find_package(mflux), mflux.pc
+# for pkg-config, the headers that mflux/mflux.h includes, and the MLX of build/mlx-venv, which is of no package.
 
 include(GNUInstallDirs)
-option(MFLUX_INSTALL_NAMES "Install the program's other names too (mflux-save, ...), as Python's mflux does" OFF)
-set(WITHOUT_NAMES --without-names)
-if(MFLUX_INSTALL_NAMES)
-  set(WITHOUT_NAMES "")
-endif()
+include(CMakePackageConfigHelpers)
+set(PACKAGE ${CMAKE_INSTALL_LIBDIR}/cmake/mflux)
 
-set(MANUAL ${CMAKE_CURRENT_BINARY_DIR}/manual)
-add_custom_command(
-  OUTPUT ${MANUAL}/made
-  COMMAND ${CMAKE_COMMAND} -E rm -rf ${MANUAL}/man1
-  COMMAND mflux_cli manual ${MANUAL}/man1 ${WITHOUT_NAMES}
-  COMMAND mflux_cli completion bash ${WITHOUT_NAMES} > ${MANUAL}/mflux.bash
-  COMMAND mflux_cli completion zsh ${WITHOUT_NAMES} > ${MANUAL}/_mflux
-  COMMAND mflux_cli completion fish ${WITHOUT_NAMES} > ${MANUAL}/mflux.fish
-  COMMAND ${CMAKE_COMMAND} -E touch ${MANUAL}/made
-  DEPENDS mflux_cli)
-add_custom_target(mflux_manual ALL DEPENDS ${MANUAL}/made)
+function(install_library target export)
+  install(TARGETS ${target} EXPORT ${export} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
+          FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+  install(EXPORT ${export} NAMESPACE mflux:: DESTINATION ${PACKAGE} COMPONENT development)
+endfunction()
+install_library(mflux mfluxTargets)
 
-set(INSTALLED_NAMES "")
-if(MFLUX_INSTALL_NAMES)
-  set(INSTALLED_NAMES ${MFLUX_NAMES})
-  install(CODE "set(NAMES \"${MFLUX_NAMES}\")
-    set(FOLDER \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")")
-  install(SCRIPT ${PROJECT_SOURCE_DIR}/cmake/foreign_names.cmake)
-endif()
-install(TARGETS mflux_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(name IN LISTS INSTALLED_NAMES)
-  install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${name} DESTINATION ${CMAKE_INSTALL_BINDIR})
-endforeach()
-install(DIRECTORY ${MANUAL}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
-# The pages with all that they link to, in the folders of the source, so that the links work; a test follows them.
-set(DOCUMENTATION README.md CONTRIBUTING.md SECURITY.md bench/README.md examples/save.cpp examples/generate.cpp
-                  examples/demo/README.md examples/demo/scenes.py)
-foreach(file IN LISTS DOCUMENTATION)
-  cmake_path(GET file PARENT_PATH folder)
-  install(FILES ${file} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT documentation)
-endforeach()
-install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT documentation
-        FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
-
-# bash and fish look for a file named like the command; zsh reads which commands are meant.
-set(BASH_COMPLETIONS ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-set(FISH_COMPLETIONS ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
-install(FILES ${MANUAL}/_mflux DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
-foreach(name IN ITEMS mflux LISTS INSTALLED_NAMES)
-  install(FILES ${MANUAL}/mflux.bash DESTINATION ${BASH_COMPLETIONS} RENAME ${name})
-  install(FILES ${MANUAL}/mflux.fish DESTINATION ${FISH_COMPLETIONS} RENAME ${name}.fish)
-endforeach()
-
-set(BESIDE "$ORIGIN")
-if(APPLE)
-  set(BESIDE "@loader_path")
-endif()
-if(MFLUX_GENERATE AND MLX_DIR MATCHES "site-packages")
-  cmake_path(SET SITE_PACKAGES NORMALIZE ${MLX_DIR}/../../../..)
-  set(LIBRARIES ${CMAKE_INSTALL_LIBDIR}/mflux)
-  install(DIRECTORY ${SITE_PACKAGES}/mlx/lib DESTINATION ${LIBRARIES}/mlx)
-  if(NOT APPLE)
-    install(DIRECTORY ${SITE_PACKAGES}/mlx_cpu.libs DESTINATION ${LIBRARIES})
+set(INSTALLED_MLX ${CMAKE_INSTALL_LIBDIR}/mflux/mlx)
+set(MLX_FROM_WHEEL FALSE)
+if(MFLUX_GENERATE)
+  install_library(mflux_generate mfluxGenerateTargets)
+  install(TARGETS mflux_mlx mflux_onednn EXPORT mfluxGenerateTargets)
+  if(MLX_DIR MATCHES "site-packages")
+    set(MLX_FROM_WHEEL TRUE)
+    cmake_path(SET SITE_PACKAGES NORMALIZE ${MLX_DIR}/../../../..)
+    install(DIRECTORY ${SITE_PACKAGES}/mlx/lib DESTINATION ${INSTALLED_MLX})
+    if(NOT APPLE)
+      install(DIRECTORY ${SITE_PACKAGES}/mlx_cpu.libs DESTINATION ${CMAKE_INSTALL_LIBDIR}/mflux)
+    endif()
   endif()
-  set_target_properties(mflux_cli PROPERTIES INSTALL_RPATH "${BESIDE}/../${LIBRARIES}/mlx/lib")
-else()
-  set_target_properties(mflux_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
+
+configure_package_config_file(
+  ${CMAKE_CURRENT_LIST_DIR}/mfluxConfig.cmake.in ${PROJECT_BINARY_DIR}/package/mfluxConfig.cmake
+  INSTALL_DESTINATION ${PACKAGE} PATH_VARS INSTALLED_MLX)
+write_basic_package_version_file(
+  ${PROJECT_BINARY_DIR}/package/mfluxConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/mflux.pc.in ${PROJECT_BINARY_DIR}/package/mflux.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/package/mfluxConfig.cmake ${PROJECT_BINARY_DIR}/package/mfluxConfigVersion.cmake
+        DESTINATION ${PACKAGE} COMPONENT development)
+install(FILES ${PROJECT_BINARY_DIR}/package/mflux.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+if(MFLUX_PROGRAM)
+  include(${CMAKE_CURRENT_LIST_DIR}/install_program.cmake)
 endif()
