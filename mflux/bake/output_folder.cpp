@@ -259,10 +259,14 @@ void OutputFolder::create() {
 void OutputFolder::lock_work() {
   make_folder(work_.parent_path());
   std::error_code error;
-  fs::create_directory(work_, error);
+  const bool created = fs::create_directory(work_, error);
   if (error) fail("{}: cannot create the folder: {}", work_.string(), error.message());
-  work_lock() = lock_of(work_);
-  created_folders_.insert(work_);  // removed only while it is empty
+  if (created) created_folders_.insert(work_);  // removed only while it is empty
+  work_lock() = FolderLock::take(work_);
+  if (!work_lock()) {
+    created_folders_.erase(work_);
+    fail_busy(target_);
+  }
   if (!holds_nothing(work_)) {
     fail("{}: another save has just written it; give the command again", work_.string());
   }

@@ -46,14 +46,22 @@ struct Walk {
 
 bool is_there(const fs::path& path) {
   std::error_code error;
-  if (fs::exists(path, error)) return true;
-  if (fs::is_symlink(path, error)) {
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status)) return true;
+  std::error_code own_error;
+  const fs::file_status itself = fs::symlink_status(path, own_error);
+  if (fs::is_symlink(itself)) {
     fail(
         "{}: a link to {}, which is not there (an incomplete download?)",
         path.string(),
         fs::read_symlink(path).string());
   }
-  return false;
+  constexpr auto kNothing = fs::file_type::not_found;
+  if (status.type() == kNothing && itself.type() == kNothing) return false;
+  fail(
+      "{}: cannot examine: {}",
+      path.string(),
+      (status.type() == kNothing ? own_error : error).message());
 }
 
 bool is_system_file(std::string_view name) {

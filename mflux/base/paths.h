@@ -17,7 +17,8 @@ bool stays_inside(std::string_view name);
 // Whether `path` is `folder` or below it. Both absolute and normal.
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder);
 
-// Whether something of that name is there. Throws Error for a link that leads nowhere.
+// Whether something of that name is there. Throws Error for a link that leads nowhere, and where
+// the system does not say.
 bool is_there(const std::filesystem::path& path);
 
 // Files that macOS leaves beside others: ".DS_Store", "._x".

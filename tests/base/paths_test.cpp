@@ -81,5 +81,14 @@ TEST_CASE("links that lead nowhere or in a circle are refused, and so is what is
   CHECK(testing::contains(many, "model/sub: more than 1000 files"));
 }
 
+TEST_CASE("what the system does not tell of is neither there nor not there") {
+  const TempDir folder;
+  CHECK_FALSE(is_there(folder / "nothing"));
+  CHECK_FALSE(is_there(folder / "nothing/below"));
+  const std::string name(300, 'n');  // longer than names may be
+  CHECK(
+      error_of([&] { is_there(folder / name); }).ends_with(": cannot examine: File name too long"));
+}
+
 }  // namespace
 }  // namespace mflux

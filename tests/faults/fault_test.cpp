@@ -68,6 +68,16 @@ TEST_SUITE("faults") {
     for (const Kind& kind : kKinds)
       spoil_everywhere(save.place, save.place.path(), kind, "save --overwrite");
   }
+
+  TEST_CASE("a save that is not told of a part of the model says so, and leaves nothing out") {
+    if (!can_inject()) return;
+    const SavePlace save(false);
+    for (const int error : {EIO, EACCES}) {
+      const Kind kind{"stat", std::to_string(error), "stat,lstat,fstatat", false, false};
+      for (const char* part : {"model_index.json", "vae", "tokenizer", "scheduler"})
+        spoil_everywhere(save.place, save.tiny.folder / "model" / part, kind, part);
+    }
+  }
 }
 
 }  // namespace
