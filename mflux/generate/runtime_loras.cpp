@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// A plan as if the model were to be saved with the LoRAs tells which tensors they change. Where all
+// changes of a tensor are low-rank pairs and its layer is a matrix, they run beside it; all others
+// go through the pass of a save, into memory instead of a folder, so they are what a save would
+// have written.
 #include "mflux/generate/runtime_loras.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// SSIM as Wang et al. 2004: a Gaussian window of 11 x 11, separable, so a row of windows is summed
+// up column by column and then across. All sums are float64 on luma.
 #include "mflux/image/difference.h"
 
 #include <algorithm>

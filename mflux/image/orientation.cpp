@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// EXIF is a TIFF directory, of which one entry is looked for; XMP is searched as text for one
+// attribute. Neither is parsed further: nothing else of them counts.
 #include "mflux/image/orientation.h"
 
 #include <cstdint>

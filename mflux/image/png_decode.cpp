@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// libpng gives samples as stored; palettes, grays, transparency and 16 bits become 8-bit RGB here,
+// by Pillow's rules and not libpng's, which differ.
 #include <algorithm>
 #include <array>
 #include <charconv>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// 64 groups at a time: the range of each, then all scales and biases together, then the codes of
+// each group, by a product with the reciprocal where that is certain to round like the division.
+// Codes are bytes until they are packed.
 #include "mflux/kernels/affine.h"
 
 #undef HWY_TARGET_INCLUDE

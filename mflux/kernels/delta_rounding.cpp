@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Nearest rounding first. Then the projection of the error on the addition is summed up, and every
+// code whose neighbour would lessen it becomes a candidate in a heap, from which the cheapest are
+// taken until they make up for it. Memory: one candidate for each weight that the addition touches.
 #include "mflux/kernels/delta_rounding.h"
 
 #include <algorithm>

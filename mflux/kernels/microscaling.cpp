@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A group at a time: its largest magnitude gives the scale, weights are divided by it and rounded
+// by comparison with the borders between codes. Every step is rounded to the dtype in which MLX
+// would calculate.
 #include "mflux/kernels/microscaling.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Each operation asks once whether arrays are made for the CPU, and is ours (nn/cpu/ops.h) or
+// MLX's.
 #include "mflux/nn/ops.h"
 
 #include <cmath>

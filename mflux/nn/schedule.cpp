@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Sigmas are computed in float64 and rounded once, at the end. A solver adds one graph of MLX to
+// another; nothing is evaluated here.
 #include "mflux/nn/schedule.h"
 
 #include <array>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Each direction is one product with a matrix of the filter's weights, [to, from], mostly zeros:
+// small against what a network does with the picture. Weights are multiples of 2^-22, as Pillow has
+// them, so that levels come out the same.
 #include "mflux/pipelines/resample.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Tiles are computed row by row. Only the row of tiles above is kept, for its lower edges; of each
+// tile the part that no later tile blends into is cut out and joined.
 #include "mflux/pipelines/tiles.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A text is cut twice: at the tokens that are found in it as it is, then each part, normalized, at
+// those that are found after that. At every place the longest token that begins there wins, found
+// byte by byte in the sorted list.
 #include "mflux/tokenizer/added_tokens.h"
 
 #include <algorithm>

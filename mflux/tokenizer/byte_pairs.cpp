@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// A word's bytes are a linked list; pairs that a merge joins stand in a queue by the merge's rank.
+// The best is joined and its new neighbours enter the queue, n log n for n bytes; candidates that
+// are out of date are skipped when they come up. Merges are found by binary search over pairs of
+// ids.
 #include "mflux/tokenizer/byte_pairs.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The map is a double-array trie as Darts writes it: a node's child for a byte stands at the node's
+// offset XOR the byte, if its label is that byte. Offsets come from a file, so every index is
+// checked on the way.
 #include "mflux/tokenizer/charsmap.h"
 
 #include <algorithm>

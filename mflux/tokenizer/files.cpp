@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// tokenizer.json wins, since it says everything; else spiece.model; else vocab.json with
+// merges.txt. tokenizer_config.json's class says which kind it is, without one the vocabulary does.
+// Large JSON is moved out and freed piece by piece, as it takes many times its bytes.
 #include "mflux/tokenizer/files.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// spiece.model is a protocol buffer; of its fields five are read, by a reader of the wire format
+// that needs no schema and skips all others.
 #include "mflux/tokenizer/sentencepiece.h"
 
 #include <bit>

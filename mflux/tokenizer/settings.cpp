@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The rules of transformers' classes: tokenizer_config.json counts, what the other files say is
+// merged into it in the order in which transformers reads them, and a role that nobody names gets
+// the class's default. Then ids are given as the Rust library gives them, batch by batch.
 #include "mflux/tokenizer/settings.h"
 
 #include <algorithm>

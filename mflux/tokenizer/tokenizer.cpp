@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Added tokens are cut out first; what is between them is normalized, cut into words, and each word
+// goes through the model. Special tokens, truncation and padding follow on ids.
 #include "mflux/tokenizer/tokenizer.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// utf8proc knows one version of Unicode, the references others: tables (unicode_tables.h) say which
+// characters differ, so that a text becomes the same tokens as there.
 #include "mflux/tokenizer/unicode.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The best path over the places between bytes (Viterbi), from left to right: at each place the
+// pieces that begin there are found byte by byte, by narrowing a range of the sorted pieces, and
+// offered to the place where they end. Then the path is read backwards.
 #include "mflux/tokenizer/unigram.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// The regular expressions of CLIP's and Qwen2's tokenizers, written out by hand: one pass over the
+// text, no backtracking, so no text can make them slow.
 #include "mflux/tokenizer/words.h"
 
 #include <array>

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// A task is 256 queries of one head. It goes over the keys 256 at a time: scores by a product of
+// matrices, the softmax of what has been seen so far (softmax.h), and the product with the values
+// added to the result, which the softmax rescales when a larger score turns up. Memory grows with
+// the number of threads, not with tokens squared (Milakov and Gimelshein 2018, arXiv:1805.02867;
+// Dao et al. 2022, arXiv:2205.14135).
 #include <algorithm>
 #include <array>
 #include <cstddef>

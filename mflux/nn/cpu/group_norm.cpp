@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Two passes over an image. The first gathers the moments of each channel, 64 rows at a time in
+// float32 while they are in the cache, joined in float64 in the order of the rows, so the result
+// does not depend on threads. The second applies one factor and one shift per channel.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>

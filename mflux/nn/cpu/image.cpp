@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A convolution is a product of matrices: what each output sees of the image is written out as a
+// row (im2col), up to 512 outputs or four megabytes at a time and thread, and multiplied with the
+// weights [outputs, kernel * channels]. A 1 x 1 convolution is multiplied where it lies.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// x W^T in tiles of outputs, in parallel: a tile's rows of W become float32 or bfloat16 in a buffer
+// of the thread that works on it (or are used where they lie, if that is what they are stored in),
+// and are multiplied with all rows of x, 512 at a time. So a packed matrix is never unpacked as a
+// whole. Low-rank paths: x down^T is computed once for all tiles, each tile adds its rows of up.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A row at a time, several rows in parallel: mean and variance of a row by norm_rows.h, then the
+// row once more. Weights that differ by row (modulation) come as arrays broadcast to x, which cost
+// nothing but a stride of zero.
 #include <optional>
 #include <span>
 #include <utility>

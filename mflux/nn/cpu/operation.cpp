@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// An operation is a primitive of MLX's whose eval_cpu() hands our function to the thread of the CPU
+// stream, in order with MLX's own. At most four wait there at once: the memory of their outputs is
+// allocated when they are handed over.
 #include "mflux/nn/cpu/operation.h"
 
 #include <chrono>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Each network is loaded, evaluated and dropped before the next one, but for the transformer, which
+// stays for all steps and pictures. The rotation is the same for every step and kept.
 #include "mflux/pipelines/flux/pipeline.h"
 
 #include <string>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// A picture is one array with channels last throughout; a tile of it if tiles are asked for. The
+// attention in the middle sees all positions of the tile.
 #include "mflux/pipelines/flux/vae.h"
 
 #include <cmath>

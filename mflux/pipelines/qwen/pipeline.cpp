@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// As FLUX.1's: text encoder, VAE for references, transformer, VAE. A step runs the transformer
+// twice, for the prompt and the negative one, unless guidance is 1. Rotations are kept for the last
+// few sizes of text and pictures.
 #include "mflux/pipelines/qwen/pipeline.h"
 
 #include <algorithm>

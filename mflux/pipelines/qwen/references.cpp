@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Sizes are those that diffusers and transformers compute, rounding included: a reference that is a
+// few pixels larger gives another picture.
 #include "mflux/pipelines/qwen/references.h"
 
 #include <algorithm>
