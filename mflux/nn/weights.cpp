@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// A tensor whose bytes in the file are what MLX computes with becomes an array over the mapped
+// file, which costs nothing before it is read. All else is copied into memory of MLX's: rows that
+// come from several places or in another order or dtype, what is packed while loading (both through
+// float32, a block of about a million values at a time), what was baked in memory, and unaligned
+// bytes.
 #include "mflux/nn/weights.h"
 
 #include <algorithm>
@@ -110,29 +115,26 @@ class Loader {
   }
 
  private:
+  using Stored = Weights::Stored;
+
   void add(const MappedTensor& tensor) {
-    Linear& layer = weights_.tensors_[tensor.name];
-    layer.name = component_.name + "/" + tensor.name;
-    fill(tensor, layer);
-    if (layer.format || layer.weight.dtype() == mx::bfloat16) layer.products = options_.products;
+    const BakedTensor* baked = find_baked(tensor);
+    Stored stored = baked != nullptr ? taken(*baked) : read(tensor);
+    if (baked == nullptr) stored.loras = loras_of(tensor);
+    if (stored.format || stored.values.dtype() == mx::bfloat16) stored.products = options_.products;
+    weights_.tensors_.insert_or_assign(tensor.name, std::move(stored));
   }
 
-  void fill(const MappedTensor& tensor, Linear& layer) {
-    if (const BakedTensor* baked = find_baked(tensor)) {
-      take_baked(*baked, layer);
-      return;
-    }
-    attach_loras(tensor, layer);
+  Stored read(const MappedTensor& tensor) {
     const LogicalTensor& source = component_.tensors[tensor.pieces.front().source];
     if (const auto format = wanted_format(tensor, source); format && !source.format) {
-      quantize(tensor, *format, layer);
-    } else if (is_whole(tensor, source) && source.format) {
-      map_packed(source, layer);
-    } else if (is_whole(tensor, source) && mlx_dtype(source.spec.dtype)) {
-      layer.weight = map(source.file, source.offset, {source.spec.dtype, tensor.shape});
-    } else {
-      layer.weight = gather(tensor, source.spec.dtype);
+      return quantized(tensor, *format);
     }
+    if (is_whole(tensor, source) && source.format) return map_packed(source);
+    if (is_whole(tensor, source) && mlx_dtype(source.spec.dtype)) {
+      return {.values = map(source.file, source.offset, {source.spec.dtype, tensor.shape})};
+    }
+    return {.values = gather(tensor, source.spec.dtype)};
   }
 
   const BakedTensor* find_baked(const MappedTensor& tensor) const {
@@ -141,27 +143,29 @@ class Loader {
     return found == options_.changes->baked.end() ? nullptr : &found->second;
   }
 
-  static void take_baked(const BakedTensor& baked, Linear& layer) {
+  static Stored taken(const BakedTensor& baked) {
     const auto part = [](const BakedPart& stored) {
       Buffer buffer(stored.bytes.size());
       std::ranges::copy(stored.bytes, buffer.bytes().begin());
       return buffer.array(mlx_shape(stored.spec.shape), mlx_dtype(stored.spec.dtype).value());
     };
-    layer.format = baked.format;
-    layer.weight = part(baked.weight);
-    if (baked.scales) layer.scales = part(*baked.scales);
-    if (baked.biases) layer.biases = part(*baked.biases);
+    Stored stored{.values = part(baked.weight), .format = baked.format};
+    if (baked.scales) stored.scales = part(*baked.scales);
+    if (baked.biases) stored.biases = part(*baked.biases);
+    return stored;
   }
 
-  void attach_loras(const MappedTensor& tensor, Linear& layer) const {
-    if (options_.changes == nullptr) return;
+  std::vector<LowRankPath> loras_of(const MappedTensor& tensor) const {
+    std::vector<LowRankPath> loras;
+    if (options_.changes == nullptr) return loras;
     for (const models::Piece& piece : tensor.pieces) {
       const auto found = options_.changes->beside.find(component_.name + "/" + piece.canonical);
       if (found == options_.changes->beside.end()) continue;
       for (const lora::Contribution& item : found->second) {
-        attach(item, piece, tensor, layer);
+        attach(item, piece, tensor, loras);
       }
     }
+    return loras;
   }
 
   // Rows of `up` that the pair does not reach stay zero.
@@ -169,7 +173,7 @@ class Loader {
       const lora::Contribution& item,
       const models::Piece& piece,
       const MappedTensor& tensor,
-      Linear& layer) {
+      std::vector<LowRankPath>& loras) {
     const uint64_t begin = std::max(item.begin, piece.canonical_begin);
     const uint64_t end = std::min(item.begin + item.count, piece.canonical_begin + piece.count);
     if (begin >= end) return;
@@ -185,7 +189,7 @@ class Loader {
         std::span(up).subspan(first * rank, (end - begin) * rank));
     std::vector<float> down(rank * matrix.row_elements());
     lora::read_down(pair, down);
-    layer.loras.push_back(
+    loras.push_back(
         {.down = mx::array(down.begin(), mlx_shape({rank, matrix.row_elements()})),
          .up = mx::array(up.begin(), mlx_shape({matrix.rows(), rank}))});
   }
@@ -223,15 +227,16 @@ class Loader {
     return array_over(bytes, mlx_shape(spec.shape), dtype, files_[file]);
   }
 
-  void map_packed(const LogicalTensor& source, Linear& layer) {
-    layer.format = source.format;
+  Stored map_packed(const LogicalTensor& source) {
     const auto part = [&](const safetensors::StoredTensor& stored) {
       return map(stored.file, stored.info.offset, stored.info.spec);
     };
-    layer.weight =
-        map(source.file, source.offset, packed_specs(*source.format, source.spec).weight);
-    layer.scales = part(*source.scales);
-    if (source.biases != nullptr) layer.biases = part(*source.biases);
+    Stored stored{
+        .values = map(source.file, source.offset, packed_specs(*source.format, source.spec).weight),
+        .format = source.format,
+        .scales = part(*source.scales)};
+    if (source.biases != nullptr) stored.biases = part(*source.biases);
+    return stored;
   }
 
   // Rows put together from several places, or in another order or dtype.
@@ -263,7 +268,7 @@ class Loader {
     }
   }
 
-  void quantize(const MappedTensor& tensor, const QuantFormat& format, Linear& layer) {
+  Stored quantized(const MappedTensor& tensor, const QuantFormat& format) {
     const TensorSpec matrix{tensor.dtype, tensor.shape};
     const PackedSpecs specs = packed_specs(format, matrix);
     Buffer weight(specs.weight.bytes());
@@ -288,10 +293,12 @@ class Loader {
     const auto array = [](Buffer& buffer, const TensorSpec& spec) {
       return buffer.array(mlx_shape(spec.shape), mlx_dtype(spec.dtype).value());
     };
-    layer.format = format;
-    layer.weight = array(weight, specs.weight);
-    layer.scales = array(scales, specs.scales);
-    if (specs.biases) layer.biases = array(biases, *specs.biases);
+    Stored stored{
+        .values = array(weight, specs.weight),
+        .format = format,
+        .scales = array(scales, specs.scales)};
+    if (specs.biases) stored.biases = array(biases, *specs.biases);
+    return stored;
   }
 
   static constexpr uint64_t kBlockElements = 1 << 20;
@@ -308,36 +315,52 @@ bool Weights::has(std::string_view tensor) const {
   return tensors_.contains(tensor);
 }
 
-const Linear& Weights::find(std::string_view name) const {
+const Weights::Stored& Weights::find(std::string_view name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) fail("{}: has no tensor '{}'", component_, name);
   return found->second;
 }
 
 const mx::array& Weights::tensor(std::string_view name) const {
-  return find(name).weight;
+  const Stored& stored = find(name);
+  if (stored.format) fail("{}: '{}' is packed, which only a matrix can be", component_, name);
+  return stored.values;
+}
+
+std::optional<mx::array> Weights::bias(std::string_view module) const {
+  const std::string name = fmt::format("{}.bias", module);
+  return has(name) ? std::optional(tensor(name)) : std::nullopt;
+}
+
+Linear Weights::matrix(std::string_view module) const {
+  const std::string name = fmt::format("{}.weight", module);
+  const Stored& stored = find(name);
+  return {
+      .name = fmt::format("{}/{}", component_, name),
+      .weight = stored.values,
+      .format = stored.format,
+      .scales = stored.scales,
+      .biases = stored.biases,
+      .loras = stored.loras,
+      .products = stored.products};
 }
 
 Linear Weights::linear(std::string_view module) const {
-  Linear layer = find(fmt::format("{}.weight", module));
-  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) layer.bias = tensor(bias);
+  Linear layer = matrix(module);
+  layer.bias = bias(module);
   return layer;
 }
 
 Embedding Weights::embedding(std::string_view module) const {
-  return {find(fmt::format("{}.weight", module))};
+  return {matrix(module)};
 }
 
 Norm Weights::norm(std::string_view module) const {
-  Norm norm{.weight = tensor(fmt::format("{}.weight", module))};
-  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) norm.bias = tensor(bias);
-  return norm;
+  return {.weight = tensor(fmt::format("{}.weight", module)), .bias = bias(module)};
 }
 
 Conv Weights::conv(std::string_view module) const {
-  Conv conv{.weight = tensor(fmt::format("{}.weight", module))};
-  if (const std::string bias = fmt::format("{}.bias", module); has(bias)) conv.bias = tensor(bias);
-  return conv;
+  return {.weight = tensor(fmt::format("{}.weight", module)), .bias = bias(module)};
 }
 
 int Weights::blocks(std::string_view prefix) const {
@@ -355,10 +378,10 @@ int Weights::blocks(std::string_view prefix) const {
 
 uint64_t Weights::bytes() const {
   uint64_t sum = 0;
-  for (const auto& [name, layer] : tensors_) {
-    sum += layer.weight.nbytes();
-    if (layer.scales) sum += layer.scales->nbytes();
-    if (layer.biases) sum += layer.biases->nbytes();
+  for (const auto& [name, stored] : tensors_) {
+    sum += stored.values.nbytes();
+    if (stored.scales) sum += stored.scales->nbytes();
+    if (stored.biases) sum += stored.biases->nbytes();
   }
   return sum;
 }

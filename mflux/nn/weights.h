@@ -50,7 +50,8 @@ struct LoadOptions {
 class Weights {
  public:
   bool has(std::string_view tensor) const;
-  // All throw Error naming component and tensor if it is not there.
+  // All throw Error naming component and tensor if it is not there, and all but linear() and
+  // embedding() if it is packed.
   const mx::array& tensor(std::string_view name) const;
   Linear linear(std::string_view module) const;  // weight, bias if there is one, LoRAs
   Embedding embedding(std::string_view module) const;
@@ -65,11 +66,22 @@ class Weights {
 
  private:
   friend class Loader;
-  const Linear& find(std::string_view name) const;
+  // A tensor as it lies in memory: in a float dtype, or packed as MLX packs it.
+  struct Stored {
+    mx::array values = mx::array(0.0F);
+    std::optional<QuantFormat> format = {};  // set if packed
+    std::optional<mx::array> scales = {};
+    std::optional<mx::array> biases = {};
+    std::vector<LowRankPath> loras = {};
+    Products products = Products::float32;
+  };
+  const Stored& find(std::string_view name) const;
+  Linear matrix(std::string_view module) const;  // without a bias
+  std::optional<mx::array> bias(std::string_view module) const;
 
   std::string component_ = {};
   std::string config_ = {};
-  std::map<std::string, Linear, std::less<>> tensors_ = {};  // by name, a bias one of its own
+  std::map<std::string, Stored, std::less<>> tensors_ = {};
 };
 
 // Throws Error for a tensor that is missing, unknown, misshapen, or not finite after a LoRA.
