@@ -21,6 +21,7 @@
 
 #include "mflux/checkpoint/checkpoint.h"
 #include "mflux/nn/mlx.h"
+#include "mflux/nn/schedule.h"
 #include "mflux/nn/weights.h"
 
 namespace mflux::pipelines {
@@ -47,13 +48,8 @@ struct Defaults {
   float guidance = 3.5F;
   bool uses_guidance = true;  // schnell does not
   bool uses_negative_prompt = false;
-  bool shifts_schedule = true;  // sigma is shifted by the number of tokens
-  // The line through (tokens, mu) of the exponential shift.
-  float base_tokens = 256;
-  float base_shift = 0.5F;
-  float max_tokens = 4096;
-  float max_shift = 1.15F;
-  std::optional<float> terminal = {};  // the last sigma is stretched to this
+  // By the number of a picture's tokens; none: sigmas are not shifted.
+  std::optional<nn::ScheduleShift> shift = nn::ScheduleShift{};
 };
 
 // What is wanted of a picture, as far as the networks see it.

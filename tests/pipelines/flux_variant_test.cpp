@@ -40,11 +40,11 @@ TEST_CASE("the files say which FLUX.1 it is") {
 TEST_CASE("defaults are those of the variant") {
   CHECK(defaults_of({}).steps == 25);
   CHECK(defaults_of({}).guidance == 3.5F);
-  CHECK(defaults_of({}).shifts_schedule);
+  CHECK(defaults_of({}).shift);
   const auto schnell = defaults_of({.guidance = false});
   CHECK(schnell.steps == 4);
   CHECK_FALSE(schnell.uses_guidance);
-  CHECK_FALSE(schnell.shifts_schedule);
+  CHECK_FALSE(schnell.shift);
   CHECK(defaults_of({.kontext = true}).guidance == 2.5F);
   CHECK(defaults_of({.pictures = Pictures::control}).guidance == 10);
   CHECK(defaults_of({.pictures = Pictures::fill}).guidance == 30);

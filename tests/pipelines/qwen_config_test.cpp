@@ -257,25 +257,27 @@ TEST_CASE("the schedule is the scheduler's, or the published model's without one
   std::filesystem::remove(file);
   pipelines::Defaults defaults = qwen::schedule_defaults(model);
   CHECK(defaults.steps == 20);
-  CHECK(defaults.max_tokens == 8192);
-  CHECK(defaults.max_shift == 0.9F);
-  CHECK(defaults.terminal == 0.02F);
+  REQUIRE(defaults.shift);
+  CHECK(defaults.shift->max_tokens == 8192);
+  CHECK(defaults.shift->max_shift == 0.9F);
+  CHECK(defaults.shift->terminal == 0.02F);
   CHECK(defaults.uses_negative_prompt);
 
   testing::write_file(file, R"({"use_dynamic_shifting": true, "max_shift": 0.7})");
   defaults = qwen::schedule_defaults(model);
-  CHECK(defaults.max_tokens == 4096);
-  CHECK(defaults.max_shift == 0.7F);
-  CHECK_FALSE(defaults.terminal);
+  REQUIRE(defaults.shift);
+  CHECK(defaults.shift->max_tokens == 4096);
+  CHECK(defaults.shift->max_shift == 0.7F);
+  CHECK_FALSE(defaults.shift->terminal);
 
   testing::write_file(file, R"({"use_dynamic_shifting": false, "shift": 3.0})");
   defaults = qwen::schedule_defaults(model);
-  CHECK(defaults.shifts_schedule);
-  CHECK(defaults.base_shift == doctest::Approx(1.0986123F));
-  CHECK(defaults.max_shift == defaults.base_shift);
+  REQUIRE(defaults.shift);
+  CHECK(defaults.shift->base_shift == doctest::Approx(1.0986123F));
+  CHECK(defaults.shift->max_shift == defaults.shift->base_shift);
 
   testing::write_file(file, "{}");
-  CHECK_FALSE(qwen::schedule_defaults(model).shifts_schedule);
+  CHECK_FALSE(qwen::schedule_defaults(model).shift);
 
   testing::write_file(file, "nonsense");
   CHECK_THROWS_AS(qwen::schedule_defaults(model), Error);

@@ -95,8 +95,8 @@ Defaults defaults_of(const Variant& variant) {
   Defaults defaults{
       .steps = variant.guidance ? 25 : 4,
       .uses_guidance = variant.guidance,
-      .shifts_schedule = variant.guidance,
   };
+  if (!variant.guidance) defaults.shift.reset();
   if (variant.pictures == Pictures::fill) defaults.guidance = 30;
   if (variant.pictures == Pictures::control) defaults.guidance = 10;
   if (variant.kontext) defaults.guidance = 2.5F;

@@ -94,22 +94,22 @@ std::array<int, 3> text_sections(const models::Config& config, int half) {
 }
 
 // What the file leaves out has the scheduler's own default, not the published model's.
-void read_scheduler(const models::Config& config, Defaults& result) {
+std::optional<nn::ScheduleShift> read_shift(const models::Config& config) {
   const auto value = [&](std::string_view key, double without) {
     return static_cast<float>(config.real(key).value_or(without));
   };
-  result.base_tokens = value("base_image_seq_len", 256);
-  result.base_shift = value("base_shift", 0.5);
-  result.max_tokens = value("max_image_seq_len", 4096);
-  result.max_shift = value("max_shift", 1.15);
-  result.terminal.reset();
-  if (const float terminal = value("shift_terminal", 0); terminal > 0) result.terminal = terminal;
-  if (config.flag("use_dynamic_shifting").value_or(false)) return;
+  nn::ScheduleShift shift{
+      .base_tokens = value("base_image_seq_len", 256),
+      .base_shift = value("base_shift", 0.5),
+      .max_tokens = value("max_image_seq_len", 4096),
+      .max_shift = value("max_shift", 1.15)};
+  if (const float terminal = value("shift_terminal", 0); terminal > 0) shift.terminal = terminal;
+  if (config.flag("use_dynamic_shifting").value_or(false)) return shift;
   // A constant shift is the exponential one at its logarithm.
-  const float shift = value("shift", 1);
-  if (!(shift > 0)) fail("{}: shift is {}, expected a number above 0", config.file(), shift);
-  result.base_shift = result.max_shift = std::log(shift);
-  result.shifts_schedule = result.base_shift != 0;
+  const float constant = value("shift", 1);
+  if (!(constant > 0)) fail("{}: shift is {}, expected a number above 0", config.file(), constant);
+  shift.base_shift = shift.max_shift = std::log(constant);
+  return shift.base_shift == 0 ? std::nullopt : std::optional(shift);
 }
 
 }  // namespace
@@ -227,11 +227,9 @@ Defaults schedule_defaults(const Checkpoint& model) {
       .steps = 20,
       .guidance = 3.5F,
       .uses_negative_prompt = true,
-      .max_tokens = 8192,
-      .max_shift = 0.9F,
-      .terminal = 0.02F};
+      .shift = nn::ScheduleShift{.max_tokens = 8192, .max_shift = 0.9F, .terminal = 0.02F}};
   const std::filesystem::path file = model.path / "scheduler" / "scheduler_config.json";
-  if (std::filesystem::is_regular_file(file)) read_scheduler(models::read_config(file), result);
+  if (std::filesystem::is_regular_file(file)) result.shift = read_shift(models::read_config(file));
   return result;
 }
 
