@@ -2,7 +2,6 @@
 #include "mflux/checkpoint/completeness.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include <fmt/ranges.h>
@@ -11,6 +10,8 @@
 #include "mflux/base/error.h"
 #include "mflux/base/json.h"
 #include "mflux/base/paths.h"
+#include "mflux/models/config.h"
+#include "mflux/models/tables.h"
 #include "mflux/safetensors/file_name.h"
 #include "mflux/tokenizer/tokenizer.h"
 
@@ -186,43 +187,15 @@ class Completeness {
   std::vector<std::string> problems_;
 };
 
-struct TokenizerOf {
-  std::string_view family;
-  std::string_view folder;
-  tokenizer::Kind kind;
-  std::string_view title;
-};
-constexpr std::array kTokenizers = {
-    TokenizerOf{"flux", "tokenizer", tokenizer::Kind::clip, "CLIP's"},
-    TokenizerOf{"flux", "tokenizer_2", tokenizer::Kind::t5, "T5's"},
-    TokenizerOf{"qwen", "tokenizer", tokenizer::Kind::qwen2, "Qwen2's"},
-};
-
-// What the schedule of Qwen-Image is computed from, where the file says it.
+// What the schedule of a picture is computed from, where the file says it.
 void check_scheduler(const Checkpoint& model) {
-  constexpr std::array<std::string_view, 6> kNumbers = {
-      "base_image_seq_len",
-      "base_shift",
-      "max_image_seq_len",
-      "max_shift",
-      "shift",
-      "shift_terminal"};
+  if (model.family->schedule.empty()) return;
   const fs::path file = model.path / "scheduler" / "scheduler_config.json";
-  if (models::family_name(*model.family) != "qwen" || !fs::exists(file)) return;
-  const nlohmann::json config = read_json(file);
-  if (!config.is_object()) fail("{}: is not a JSON object", file.string());
-  for (const auto& [key, value] : config.items()) {
-    const bool number = std::ranges::find(kNumbers, key) != kNumbers.end();
-    const bool flag = key == "use_dynamic_shifting";
-    if (value.is_null() || (!number && !flag)) continue;
-    if (number ? value.is_number() : value.is_boolean()) continue;
-    fail(
-        "{}: {} is {}, expected {}",
-        file.string(),
-        key,
-        excerpt(value),
-        number ? "a number" : "true or false");
-  }
+  if (!fs::exists(file)) return;
+  if (!read_json(file).is_object()) fail("{}: is not a JSON object", file.string());
+  const models::Config config = models::read_config(file);
+  for (const std::string_view key : model.family->schedule) config.real(key);
+  config.flag("use_dynamic_shifting");
 }
 
 }  // namespace
@@ -237,8 +210,7 @@ void check_usable(const Checkpoint& model, const std::vector<std::string>& absen
   const auto lines = models::disagreements(*model.family, sources, model.naming);
   if (!lines.empty()) fail("{}: {}", model.path.string(), fmt::join(lines, "; "));
   check_scheduler(model);
-  for (const TokenizerOf& expected : kTokenizers) {
-    if (expected.family != models::family_name(*model.family)) continue;
+  for (const models::PromptTokenizer& expected : model.family->tokenizers) {
     if (contains(absent, expected.folder)) continue;
     const fs::path folder = model.path / expected.folder;
     if (tokenizer::Tokenizer::open(folder).kind() == expected.kind) continue;

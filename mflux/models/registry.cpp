@@ -304,7 +304,9 @@ std::vector<std::string> copied_folders(const Family& family) {
 }
 
 std::vector<std::string> tokenizer_folders(const Family& family) {
-  return {family.tokenizers.begin(), family.tokenizers.end()};
+  std::vector<std::string> names;
+  for (const PromptTokenizer& tokenizer : family.tokenizers) names.emplace_back(tokenizer.folder);
+  return names;
 }
 
 Identified identify(const std::vector<SourceComponent>& components, const Family* asked) {

@@ -13,6 +13,8 @@
 #include <span>
 #include <string_view>
 
+#include "mflux/tokenizer/kind.h"
+
 namespace mflux::models {
 
 enum class Kind : uint8_t {
@@ -175,18 +177,27 @@ struct KnownWidth {
   std::array<uint64_t, 3> values;
 };
 
+// What a folder of the model must hold for the text encoder beside it.
+struct PromptTokenizer {
+  std::string_view folder;
+  tokenizer::Kind kind;
+  std::string_view title;  // whose it is, for messages: "CLIP's"
+};
+
 struct Family {
   std::string_view name;     // of the family: "qwen"
   std::string_view variant;  // and of this member: "qwen-edit"
   std::string_view title;
   std::span<const Component* const> components;  // in the order they are saved
   std::span<const std::string_view> copied;
-  std::span<const std::string_view> tokenizers;  // those of them without which there is no prompt
+  std::span<const PromptTokenizer> tokenizers;  // without which there is no prompt
   std::string_view pipeline =
       {};  // part of model_index.json's class name that tells this variant from the others
   std::string_view evidence = {};  // a block that, in mflux naming, only this variant has
   std::span<const Agreement> agreements = {};
   std::span<const KnownWidth> known_widths = {};
+  // Numbers in scheduler_config.json that the steps are computed from; none: they are not.
+  std::span<const std::string_view> schedule = {};
 };
 
 }  // namespace mflux::models

@@ -7,6 +7,10 @@ namespace {
 // mflux's order
 constexpr std::array<const Component*, 4> kComponents = {&kVae, &kTransformer, &kT5, &kClip};
 constexpr std::array<std::string_view, 3> kCopied = {"tokenizer", "tokenizer_2", "scheduler"};
+constexpr std::array kTokenizers = {
+    PromptTokenizer{"tokenizer", tokenizer::Kind::clip, "CLIP's"},
+    PromptTokenizer{"tokenizer_2", tokenizer::Kind::t5, "T5's"},
+};
 
 constexpr std::array kAgreements = {
     Agreement{{"text_encoder_2", "shared", 1}, {"transformer", "context_embedder", 1}},
@@ -30,7 +34,7 @@ constexpr Family kFamily = {
     .title = "FLUX.1",
     .components = kComponents,
     .copied = kCopied,
-    .tokenizers = std::span(kCopied).first(2),
+    .tokenizers = kTokenizers,
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
 };

@@ -13,6 +13,17 @@ constexpr std::array<const Component*, 3> kEditComponents = {
 };
 constexpr std::array<std::string_view, 2> kCopied = {"tokenizer", "scheduler"};
 constexpr std::array<std::string_view, 3> kEditCopied = {"tokenizer", "processor", "scheduler"};
+constexpr std::array kTokenizers = {
+    PromptTokenizer{"tokenizer", tokenizer::Kind::qwen2, "Qwen2's"},
+};
+constexpr std::array<std::string_view, 6> kSchedule = {
+    "base_image_seq_len",
+    "base_shift",
+    "max_image_seq_len",
+    "max_shift",
+    "shift",
+    "shift_terminal",
+};
 
 constexpr std::array kAgreements = {
     Agreement{{"text_encoder", "model.embed_tokens", 1}, {"transformer", "txt_in", 1}},
@@ -32,9 +43,10 @@ constexpr Family kFamily = {
     .title = "Qwen-Image",
     .components = kComponents,
     .copied = kCopied,
-    .tokenizers = std::span(kCopied).first(1),
+    .tokenizers = kTokenizers,
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
+    .schedule = kSchedule,
 };
 
 constexpr Family kEditFamily = {
@@ -43,11 +55,12 @@ constexpr Family kEditFamily = {
     .title = "Qwen-Image-Edit",
     .components = kEditComponents,
     .copied = kEditCopied,
-    .tokenizers = std::span(kEditCopied).first(1),
+    .tokenizers = kTokenizers,
     .pipeline = "QwenImageEdit",
     .evidence = "visual",
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
+    .schedule = kSchedule,
 };
 
 }  // namespace mflux::models::qwen
