@@ -24,7 +24,9 @@ enum ExitStatus : int {
 };
 
 struct Program {
-  std::optional<std::string> required_family = {};  // set by names such as mflux-save-qwen
+  // Set by names such as mflux-generate-qwen.
+  std::optional<std::string> required_family = {};
+  std::string model = {};
 };
 
 using Command = std::function<int()>;

@@ -136,8 +136,8 @@ void add_model_options(CLI::App& app, GenerateArguments& a, const Program& progr
              a.options.model,
              "Folder or name of the model, quantized or not (qwen-image is Qwen-Image-2512)")
           ->type_name("MODEL");
-  if (program.required_family) {
-    a.options.model = "qwen-image";
+  if (!program.model.empty()) {
+    a.options.model = program.model;
     model->capture_default_str();
   }
   app.add_option("--base-model", a.base_model, "Family, where the files cannot tell")
@@ -297,84 +297,75 @@ int print_dry_run(const CLI::App& app, const GenerateOptions& options, Console& 
   return ExitStatus::done;
 }
 
-class Run {
- public:
-  Run(const CLI::App& app,
-      const GenerateOptions& options,
-      const GenerateArguments& arguments,
-      Console& console)
-      : app_(app), options_(options), arguments_(arguments), console_(console) {
-    check_output(arguments.output);
-    if (!arguments.stepwise.empty()) std::filesystem::create_directories(arguments.stepwise);
+void show(const GenerateProgress& progress, uint64_t seed, Console& console) {
+  const double left = progress.seconds_per_step * (progress.steps - progress.step);
+  const std::string text = fmt::format(
+      " {}/{} steps  {:.2f} s/step  {} left",
+      progress.step,
+      progress.steps,
+      progress.seconds_per_step,
+      format_duration(left));
+  if (console.draws()) {
+    const double share = static_cast<double>(progress.step) / progress.steps;
+    console.draw_bar("Drawing", share, text);
+  } else {
+    console.log(fmt::format("Seed {}:{}", seed, text), false);
   }
+}
 
-  int run() {
-    generate(options_, events());
-    return ExitStatus::done;
+// `recipe`: how the picture was made.
+void write(
+    const GeneratedPicture& made,
+    const std::filesystem::path& path,
+    const std::string& recipe,
+    const GenerateArguments& a,
+    Console& console) {
+  write_png(path, made.picture, {{kRecipeKeyword, recipe}});
+  if (a.metadata) {
+    std::filesystem::path beside = path;
+    write_text_atomically(beside.replace_extension(".metadata.json"), recipe + "\n");
   }
+  if (console.json()) {
+    const ordered_json json = {{"event", "picture"}, {"path", path.string()}, {"seed", made.seed}};
+    console.object(json);
+  } else {
+    console.result(format_printable("Saved {} (seed {})", path.string(), made.seed));
+  }
+}
 
- private:
-  GenerateEvents events() {
-    GenerateEvents events;
-    events.log = [this](std::string_view line) { console_.log(line, false); };
-    events.note = [this](std::string_view line) { console_.log(line, true); };
-    events.plan = [this](const GeneratePlan& plan) {
-      plan_ = plan;
-      for (const std::string& note : without_effect(app_, options_, plan)) console_.note(note);
+int draw(
+    const CLI::App& app,
+    const GenerateOptions& options,
+    const GenerateArguments& a,
+    Console& console) {
+  check_output(a.output);
+  if (!a.stepwise.empty()) std::filesystem::create_directories(a.stepwise);
+  GeneratePlan settled;
+  GenerateEvents events;
+  events.log = [&](std::string_view line) { console.log(line, false); };
+  events.note = [&](std::string_view line) { console.log(line, true); };
+  events.plan = [&](const GeneratePlan& plan) {
+    settled = plan;
+    for (const std::string& note : without_effect(app, options, plan)) console.note(note);
+  };
+  events.progress = [&](const GenerateProgress& progress) {
+    show(progress, options.seeds[progress.picture], console);
+  };
+  events.picture = [&](const GeneratedPicture& made) {
+    const auto path = picture_path(a.output, made.seed, options.seeds.size() > 1);
+    write(made, path, format_recipe(options, settled, made.seed), a, console);
+  };
+  if (!a.stepwise.empty()) {
+    events.preview = [&](const GenerateProgress& progress, const Picture& picture) {
+      const uint64_t seed = options.seeds[progress.picture];
+      const std::string name = fmt::format("seed_{}_step_{:03}.png", seed, progress.step);
+      write_png(a.stepwise / name, picture, {});
     };
-    events.progress = [this](const GenerateProgress& progress) { show(progress); };
-    events.picture = [this](const GeneratedPicture& picture) { write(picture); };
-    if (!arguments_.stepwise.empty()) {
-      events.preview = [this](const GenerateProgress& progress, const Picture& picture) {
-        const uint64_t seed = options_.seeds[progress.picture];
-        const std::string name = fmt::format("seed_{}_step_{:03}.png", seed, progress.step);
-        write_png(arguments_.stepwise / name, picture, {});
-      };
-    }
-    events.stop = &interrupted();
-    return events;
   }
-
-  void show(const GenerateProgress& progress) {
-    const double left = progress.seconds_per_step * (progress.steps - progress.step);
-    const std::string text = fmt::format(
-        " {}/{} steps  {:.2f} s/step  {} left",
-        progress.step,
-        progress.steps,
-        progress.seconds_per_step,
-        format_duration(left));
-    if (console_.draws()) {
-      const double share = static_cast<double>(progress.step) / progress.steps;
-      console_.draw_bar("Drawing", share, text);
-    } else {
-      console_.log(fmt::format("Seed {}:{}", options_.seeds[progress.picture], text), false);
-    }
-  }
-
-  void write(const GeneratedPicture& made) {
-    const bool several = options_.seeds.size() > 1;
-    const std::filesystem::path path = picture_path(arguments_.output, made.seed, several);
-    const std::string recipe = format_recipe(options_, plan_, made.seed);
-    write_png(path, made.picture, {{kRecipeKeyword, recipe}});
-    if (arguments_.metadata) {
-      std::filesystem::path beside = path;
-      write_text_atomically(beside.replace_extension(".metadata.json"), recipe + "\n");
-    }
-    if (console_.json()) {
-      const ordered_json json = {
-          {"event", "picture"}, {"path", path.string()}, {"seed", made.seed}};
-      console_.object(json);
-    } else {
-      console_.result(format_printable("Saved {} (seed {})", path.string(), made.seed));
-    }
-  }
-
-  const CLI::App& app_;
-  const GenerateOptions& options_;
-  const GenerateArguments& arguments_;
-  Console& console_;
-  GeneratePlan plan_ = {};
-};
+  events.stop = &interrupted();
+  generate(options, events);
+  return ExitStatus::done;
+}
 
 }  // namespace
 
@@ -386,7 +377,7 @@ Command add_generate(CLI::App& app, const Program& program) {
     check_family(program, options.model, options.base_model);
     Console console(arguments->console);
     if (arguments->dry_run) return print_dry_run(app, options, console);
-    return Run(app, options, *arguments, console).run();
+    return draw(app, options, *arguments, console);
   };
 }
 

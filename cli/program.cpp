@@ -112,6 +112,7 @@ int run_program(std::vector<std::string> arguments) {
     if (name.name != called) continue;
     arguments.insert(arguments.begin(), std::string(name.subcommand));
     if (!name.family.empty()) program.required_family = std::string(name.family);
+    program.model = std::string(name.model);
   }
   check_subcommand(arguments);
   CLI::App app(

@@ -17,13 +17,14 @@ struct ProgramName {
   std::string_view name;
   std::string_view subcommand;
   std::string_view family;  // the only one it takes; "": any
+  std::string_view model;   // what it makes pictures with if none is named
 };
 
 constexpr std::array<ProgramName, 4> kProgramNames = {{
-    {"mflux-save", "save", ""},
-    {"mflux-save-qwen", "save", "qwen"},
-    {"mflux-generate", "generate", ""},
-    {"mflux-generate-qwen", "generate", "qwen"},
+    {"mflux-save", "save", "", ""},
+    {"mflux-save-qwen", "save", "qwen", ""},
+    {"mflux-generate", "generate", "", ""},
+    {"mflux-generate-qwen", "generate", "qwen", "qwen-image"},
 }};
 
 struct ParsedCommand {
