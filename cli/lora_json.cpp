@@ -48,9 +48,10 @@ Json summary(const Inspection& found) {
       {"fit", fit_name(report.fit)},
       {"verdict", report.verdict},
       {"dialect", survey.dialect},
-      {"family", or_null(survey.family)},
+      {"family", or_null(std::string(survey.made_for.name))},
       {"family_by",
-       survey.family.empty() ? Json() : Json(survey.by_metadata ? "metadata" : "names")},
+       survey.made_for.name.empty() ? Json()
+                                    : Json(survey.made_for.by_metadata ? "metadata" : "names")},
       {"trainer", or_null(survey.trainer.name)},
       {"trainer_by", or_null(survey.trainer.by)},
       {"transposed", survey.transposed},

@@ -10,7 +10,6 @@
 #include "cli/sizes.h"
 #include "cli/table.h"
 #include "mflux/base/printable.h"
-#include "mflux/lora/family.h"
 
 namespace mflux::cli {
 namespace {
@@ -44,9 +43,11 @@ void add_file(const Inspection& found, const LoraReport& report, Lines& lines) {
   lines.push_back(format_printable(
       "LoRA, dialect {}, {}{}, {}",
       survey.dialect,
-      survey.family.empty() ? "the file does not tell for which model"
-                            : fmt::format("made for {}", lora::family_title(survey.family)),
-      survey.family.empty() ? "" : (survey.by_metadata ? " (metadata)" : " (layer names)"),
+      survey.made_for.name.empty() ? "the file does not tell for which model"
+                                   : fmt::format("made for {}", survey.made_for.title),
+      survey.made_for.name.empty()
+          ? ""
+          : (survey.made_for.by_metadata ? " (metadata)" : " (layer names)"),
       format_size(found.bytes)));
   const lora::Trainer& trainer = survey.trainer;
   if (!trainer.name.empty()) {

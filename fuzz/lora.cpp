@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Folder folder;
   const Laid laid(folder, split(text_of(data, size), "x.safetensors"));
   const auto file = folder.path() / "x.safetensors";
-  refusable([&] { lora::survey(file); });
+  refusable([&] { lora::survey(file, models::lora_families()); });
   refusable([&] { bake(flux, file) || bake(qwen, file); });
   return 0;
 }

@@ -14,12 +14,16 @@ lora::BaseModel base_for(const fs::path& file, const ConvertOptions& options) {
   if (options.model) {
     return lora_base(open_checkpoint(hub::resolve_model(*options.model), options.base_model));
   }
-  const lora::Survey survey = lora::survey(file);
-  std::string family = survey.family;
+  const lora::Survey survey = lora::survey(file, models::lora_families());
+  std::string_view family = survey.made_for.name;
   if (options.base_model) {
     const models::Family* asked = models::find_family(*options.base_model);
     if (asked == nullptr) {
-      fail(ErrorKind::usage, "--base-model '{}' is not flux or qwen", *options.base_model);
+      fail(
+          ErrorKind::usage,
+          "--base-model '{}' is not {}",
+          *options.base_model,
+          models::family_names());
     }
     family = models::family_name(*asked);
   }
@@ -31,8 +35,9 @@ lora::BaseModel base_for(const fs::path& file, const ConvertOptions& options) {
   if (family.empty()) {
     fail(
         ErrorKind::usage,
-        "{}: does not say which model it is for; give --base-model flux or qwen, or --model",
-        file.string());
+        "{}: does not say which model it is for; give --base-model {}, or --model",
+        file.string(),
+        models::family_names());
   }
   fail(ErrorKind::lora, "{}: made for {}, which is not supported", file.string(), family);
 }

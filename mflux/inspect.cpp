@@ -69,8 +69,8 @@ bool is_component_folder(const fs::path& path) {
 }
 
 bool is_component_name(const std::string& name) {
-  for (const char* family : {"flux", "qwen"}) {
-    const auto names = models::weight_components(*models::find_family(family));
+  for (const models::Family* family : models::families()) {
+    const auto names = models::weight_components(*family);
     if (std::ranges::find(names, name) != names.end()) return true;
   }
   return false;
@@ -139,21 +139,6 @@ void count_blocks(const std::map<std::string, Shape>& shapes, ComponentReport& r
   for (const auto& [name, numbers] : blocks) report.blocks[name] = numbers.size();
 }
 
-// Of FLUX.1 the transformer's inputs tell; the other families tell by themselves.
-std::string variant_of(const models::Family& family, const std::map<std::string, Shape>& shapes) {
-  constexpr uint64_t kLatent = 64;  // columns of a text-to-image model's input
-  if (models::family_name(family) != "flux") {
-    return std::string(models::family_variant(family));
-  }
-  const auto input = shapes.find("x_embedder.weight");
-  if (input == shapes.end() || input->second.size() != 2) return "";
-  const uint64_t columns = input->second[1];
-  if (columns == 6 * kLatent) return "Fill";
-  if (columns == 2 * kLatent) return "Canny or Depth";
-  const bool guided = shapes.contains("time_text_embed.guidance_embedder.linear_1.weight");
-  return guided ? "dev" : "schnell";
-}
-
 void read_receipt(const fs::path& path, ModelReport& report) {
   if (!fs::is_regular_file(path / "bake.json")) return;
   const std::string file = (path / "bake.json").string();
@@ -203,7 +188,9 @@ ModelReport inspect_model(const fs::path& path, const InspectOptions& options) {
     if (model.family != nullptr) {
       const std::map<std::string, Shape> shapes = read_by_tables(model, component, found);
       count_blocks(shapes, found);
-      if (component.name == "transformer") report.variant = variant_of(*model.family, shapes);
+      if (component.name == "transformer") {
+        report.variant = models::release_title(*model.family, shapes);
+      }
     }
     report.components.push_back(std::move(found));
   }

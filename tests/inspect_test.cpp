@@ -302,7 +302,7 @@ TEST_CASE("a LoRA without a model is grouped by the layers it names") {
   CHECK(report.model == "");
   CHECK(report.components.empty());
   CHECK(report.problems.empty());
-  CHECK(report.survey.family == "flux");
+  CHECK(report.survey.made_for.name == "flux");
   REQUIRE(report.layers.size() == 1);
   CHECK(report.layers.front().component == "transformer");
   CHECK(report.layers.front().layer == "single_transformer_blocks.{}.proj_mlp");

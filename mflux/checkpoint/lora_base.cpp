@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "mflux/lora/family.h"
 #include "mflux/lora/names.h"
 #include "mflux/models/published.h"
 
@@ -17,11 +16,17 @@ namespace {
 
 using SizesOf = std::map<std::string, models::Sizes>;  // by component
 
+lora::BaseModel base_of(const models::Family& family) {
+  return {
+      .family = &models::lora_family(family),
+      .families = models::lora_families(),
+      .title = std::string(models::family_title(family))};
+}
+
 lora::BaseModel sized_base(const models::Family& family, const SizesOf& sizes) {
   constexpr auto kNaming = models::Naming::diffusers;
-  lora::BaseModel base{
-      .family = std::string(models::family_name(family)),
-      .title = std::string(lora::family_title(models::family_name(family)))};
+  lora::BaseModel base = base_of(family);
+  base.title = base.family->title;  // the layers are those of any variant
   for (const std::string& name : models::weight_components(family)) base.components[name];
   for (const auto& [component, of_component] : sizes) {
     const auto source = models::sized_component(family, component, of_component);
@@ -55,11 +60,6 @@ std::map<std::string, std::vector<models::SeenMatrix>> seen_matrices(
   return seen;
 }
 
-// The edit variant has every layer of the other, and the vision tower.
-const models::Family* tables_of(std::string_view family) {
-  return models::find_family(family == "qwen" ? "qwen-edit" : family);
-}
-
 SizesOf published_sizes(const models::Family& family) {
   SizesOf sizes;
   for (const std::string& component : models::published_components(family)) {
@@ -68,14 +68,14 @@ SizesOf published_sizes(const models::Family& family) {
   return sizes;
 }
 
-// The one family that knows most of the names; "" if two know equally many.
-std::string_view family_by_names(const lora::Survey& survey) {
-  std::string_view best;
+// The one family that knows most of the names; null if two know equally many.
+const models::Family* family_by_names(const lora::Survey& survey) {
+  const models::Family* best = nullptr;
   size_t most = 0;
-  for (const std::string_view family : {"flux", "qwen"}) {
-    const models::Family& tables = *tables_of(family);
-    const size_t known = count_known(survey, sized_base(tables, published_sizes(tables)));
-    if (known == most) best = "";
+  for (const models::Family* family : models::families()) {
+    const models::Family& widest = models::widest_variant(*family);
+    const size_t known = count_known(survey, sized_base(widest, published_sizes(widest)));
+    if (known == most) best = nullptr;
     if (known > most) best = family;
     most = std::max(most, known);
   }
@@ -85,9 +85,7 @@ std::string_view family_by_names(const lora::Survey& survey) {
 }  // namespace
 
 lora::BaseModel lora_base(const Checkpoint& model, bool transformer_only) {
-  lora::BaseModel base{
-      .family = std::string(models::family_name(*model.family)),
-      .title = std::string(models::family_title(*model.family))};
+  lora::BaseModel base = base_of(*model.family);
   for (const std::string& name : models::weight_components(*model.family)) base.components[name];
   for (const Component& component : model.components) {
     if (transformer_only && component.name != "transformer") continue;
@@ -112,15 +110,16 @@ size_t count_known(const lora::Survey& survey, const lora::BaseModel& base) {
 }
 
 std::optional<lora::BaseModel> published_base(const lora::Survey& survey, std::string_view family) {
-  if (family.empty()) family = family_by_names(survey);
-  const models::Family* tables = family.empty() ? nullptr : tables_of(family);
-  if (tables == nullptr) return std::nullopt;
-  SizesOf sizes = published_sizes(*tables);
-  const lora::Names names(sized_base(*tables, sizes));
+  const models::Family* known =
+      family.empty() ? family_by_names(survey) : models::find_family(family);
+  if (known == nullptr) return std::nullopt;
+  const models::Family& tables = models::widest_variant(*known);
+  SizesOf sizes = published_sizes(tables);
+  const lora::Names names(sized_base(tables, sizes));
   for (const auto& [component, matrices] : seen_matrices(survey, names)) {
-    sizes[component] = models::fit_sizes(*tables, component, matrices, sizes[component]);
+    sizes[component] = models::fit_sizes(tables, component, matrices, sizes[component]);
   }
-  return sized_base(*tables, sizes);
+  return sized_base(tables, sizes);
 }
 
 }  // namespace mflux

@@ -13,8 +13,8 @@
 #include "mflux/checkpoint/lora_base.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/block_scales.h"
-#include "mflux/lora/family.h"
 #include "mflux/lora/load.h"
+#include "mflux/lora/made_for.h"
 #include "mflux/lora/names.h"
 #include "mflux/models/block_name.h"
 
@@ -124,7 +124,7 @@ class Reporter {
  public:
   Reporter(const std::filesystem::path& file, const LoraReportOptions& options)
       : file_(file), options_(options) {
-    report_.survey = lora::survey(file);
+    report_.survey = lora::survey(file, models::lora_families());
   }
 
   LoraReport run() {
@@ -145,8 +145,12 @@ class Reporter {
       const models::Family* asked = models::find_family(*options_.base_model);
       if (asked != nullptr) return {std::string(models::family_name(*asked))};
     }
-    if (report_.survey.by_metadata) return {report_.survey.family};
-    return {"flux", "qwen"};
+    if (report_.survey.made_for.by_metadata) return {std::string(report_.survey.made_for.name)};
+    std::vector<std::string> names;
+    for (const models::Family* family : models::families()) {
+      names.emplace_back(models::family_name(*family));
+    }
+    return names;
   }
 
   // A published model and how the file fits it.
@@ -308,7 +312,7 @@ class Reporter {
   void judge() {
     const std::string on = report_.model.empty() ? report_.stand_in : report_.model;
     const std::string_view made_for =
-        report_.survey.by_metadata ? lora::family_title(report_.survey.family) : "";
+        report_.survey.made_for.by_metadata ? report_.survey.made_for.title : "";
     const size_t alive = report_.survey.modules.size() - report_.dead.size();
     if (is_whole_refusal()) {
       report_.fit = Fit::fits_not;
@@ -327,7 +331,7 @@ class Reporter {
           more == 0 ? "" : fmt::format(" (and {} more)", more));
     } else if (on.empty()) {
       report_.verdict = made_for.empty()
-                            ? "could be for FLUX.1 or Qwen-Image; --model tells"
+                            ? fmt::format("could be for {}; --model tells", models::family_titles())
                             : fmt::format("made for {}, which is not supported", made_for);
       report_.fit = made_for.empty() ? Fit::untold : Fit::fits_not;
     } else if (alive == 0) {
@@ -353,11 +357,12 @@ class Reporter {
   std::string unknown_verdict() const {
     std::string_view other;
     for (const lora::SurveyedModule& module : report_.survey.modules) {
-      other = lora::lookalike(module.layer, "");
+      other = lora::lookalike(module.layer, models::lora_families(), nullptr);
       if (!other.empty()) break;
     }
     return fmt::format(
-        "none of its layers is one of FLUX.1 or Qwen-Image{}{}",
+        "none of its layers is one of {}{}{}",
+        models::family_titles(),
         other.empty() ? "" : "; it looks like a LoRA for ",
         other);
   }

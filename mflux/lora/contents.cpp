@@ -14,7 +14,6 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
-#include "mflux/lora/family.h"
 #include "mflux/lora/files.h"
 #include "mflux/lora/grammar.h"
 #include "mflux/lora/stranger.h"
@@ -197,15 +196,6 @@ std::string dialect_of(std::span<const Module> modules) {
     if (!dialect.empty() && is_new) dialects.push_back(dialect);
   }
   return dialects.empty() ? "text encoder" : fmt::format("{}", fmt::join(dialects, " + "));
-}
-
-MadeFor made_for(const safetensors::Metadata& metadata, std::span<const Module> modules) {
-  if (const auto said = metadata_family(metadata); !said.empty()) return {said, true};
-  NameEvidence evidence;
-  for (const Module& module : modules) {
-    if (module.place.component == "transformer") evidence.add(module.name);
-  }
-  return {evidence.family(), false};
 }
 
 }  // namespace mflux::lora

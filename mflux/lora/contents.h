@@ -53,12 +53,4 @@ bool looks_like_lora(const safetensors::Header& header);
 // "kohya", "diffusers + ComfyUI": whose prefixes the resolved modules have.
 std::string dialect_of(std::span<const Module> modules);
 
-// The model that a file was made for: its family ("" if nothing tells) and whether the metadata or
-// the names of its resolved modules say so.
-struct MadeFor {
-  std::string_view family;
-  bool by_metadata = false;
-};
-MadeFor made_for(const safetensors::Metadata& metadata, std::span<const Module> modules);
-
 }  // namespace mflux::lora

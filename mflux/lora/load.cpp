@@ -14,7 +14,7 @@
 #include "mflux/lora/algorithms/replacement.h"
 #include "mflux/lora/block_scales.h"
 #include "mflux/lora/contents.h"
-#include "mflux/lora/family.h"
+#include "mflux/lora/made_for.h"
 #include "mflux/lora/module.h"
 #include "mflux/lora/names.h"
 #include "mflux/lora/stated_alphas.h"
@@ -131,18 +131,18 @@ class Loader {
   }
 
   void check_family() {
-    const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
-    if (family.empty() && !contents_.modules.empty()) {
+    const MadeFor found = made_for(contents_.header.metadata, contents_.modules, model_.families);
+    if (found.name.empty() && !contents_.modules.empty()) {
       loaded_.notes.push_back(
           fmt::format("{}: the file does not say which model it was made for", path_));
-    } else if (!family.empty() && family != model_.family) {
+    } else if (!found.name.empty() && found.name != model_.family->name) {
       problem(
           ProblemKind::other_family,
           "",
           fmt::format(
               "made for {}, as its {}; the model is {}",
-              family_title(family),
-              by_metadata ? "metadata say" : "layer names say",
+              found.title,
+              found.by_metadata ? "metadata say" : "layer names say",
               model_.title));
     }
   }
@@ -207,10 +207,10 @@ class Loader {
   std::string reason(const Place& place) const {
     if (std::string block = names_.missing_block(place); !block.empty()) return block;
     if (place.component != "transformer") return "";
-    if (model_.family == "flux" && place.name.find("guidance") == 0) {
-      return "this model has no guidance embedder (as FLUX.1-schnell)";
+    for (const MissingLayer& layer : model_.family->missing_layers) {
+      if (place.name.starts_with(layer.beginning)) return std::string(layer.why);
     }
-    const std::string_view other = lookalike(place.name, model_.family);
+    const std::string_view other = lookalike(place.name, model_.families, model_.family);
     return other.empty() ? "" : fmt::format("this looks like a LoRA for {}", other);
   }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -43,31 +44,14 @@ constexpr std::array kFlat = {
     Prefix{"lycoris_", "LyCORIS"},
 };
 
-struct TextEncoderPrefix {
-  std::string_view text;
-  std::string_view component;
-};
-
-// Longest first. Flat if it ends with an underscore.
+// Text encoders, whatever the family: it may have prefixes of its own.
 constexpr std::array kTextEncoders = {
-    TextEncoderPrefix{"text_encoders.qwen25_7b.transformer.", "text_encoder"},
-    TextEncoderPrefix{"text_encoders.clip_l.transformer.", "text_encoder"},
-    TextEncoderPrefix{"text_encoders.t5xxl.transformer.", "text_encoder_2"},
-    TextEncoderPrefix{"text_encoders.qwen25_7b.", "text_encoder"},
-    TextEncoderPrefix{"text_encoders.clip_l.", "text_encoder"},
-    TextEncoderPrefix{"text_encoders.t5xxl.", "text_encoder_2"},
-    TextEncoderPrefix{"clip_l.transformer.", "text_encoder"},
-    TextEncoderPrefix{"t5xxl.transformer.", "text_encoder_2"},
-    TextEncoderPrefix{"text_encoder_2.", "text_encoder_2"},
-    TextEncoderPrefix{"text_encoder_3.", "text_encoder_3"},
-    TextEncoderPrefix{"text_encoder.", "text_encoder"},
-    TextEncoderPrefix{"lora_te1_", "text_encoder"},
-    TextEncoderPrefix{"lora_te2_", "text_encoder_2"},
-    TextEncoderPrefix{"lora_te3_", "text_encoder_2"},
-    TextEncoderPrefix{"lora_te_", "text_encoder"},
-    TextEncoderPrefix{"clip_l.", "text_encoder"},
-    TextEncoderPrefix{"t5xxl.", "text_encoder_2"},
-    TextEncoderPrefix{"t5.", "text_encoder_2"},
+    ComponentPrefix{"text_encoder_2.", "text_encoder_2"},
+    ComponentPrefix{"text_encoder_3.", "text_encoder_3"},
+    ComponentPrefix{"text_encoder.", "text_encoder"},
+    ComponentPrefix{"lora_te1_", "text_encoder"},
+    ComponentPrefix{"lora_te2_", "text_encoder_2"},
+    ComponentPrefix{"lora_te_", "text_encoder"},
 };
 
 constexpr std::string_view kSequence = ".layers.";
@@ -119,7 +103,13 @@ std::string flatten(std::string_view name) {
   return flat;
 }
 
-Names::Names(const BaseModel& model) : targets_(model.targets) {
+Names::Names(const BaseModel& model)
+    : targets_(model.targets), prefixes_(kTextEncoders.begin(), kTextEncoders.end()) {
+  for (const Family* family : model.families) {
+    prefixes_.insert(prefixes_.end(), family->prefixes.begin(), family->prefixes.end());
+  }
+  std::ranges::stable_sort(
+      prefixes_, std::ranges::greater{}, [](const ComponentPrefix& p) { return p.text.size(); });
   for (Target& target : targets_) {
     Component& component = components_[target.component];
     component.longest = std::max(component.longest, target.alias.size());
@@ -180,10 +170,10 @@ Place Names::resolve_as_is(std::string_view module) const {
 }
 
 bool Names::resolve_text_encoder(std::string_view module, Place& place) const {
-  const auto prefix = std::ranges::find_if(kTextEncoders, [&](const TextEncoderPrefix& candidate) {
+  const auto prefix = std::ranges::find_if(prefixes_, [&](const ComponentPrefix& candidate) {
     return module.starts_with(candidate.text);
   });
-  if (prefix == kTextEncoders.end()) return false;
+  if (prefix == prefixes_.end()) return false;
   module.remove_prefix(prefix->text.size());
   place.component = prefix->component;
   if (prefix->text.ends_with('_')) {

@@ -57,6 +57,7 @@ class Names {
   bool resolve_flat(std::string_view module, Place& place) const;
 
   std::vector<Target> targets_;
+  std::vector<ComponentPrefix> prefixes_;  // of text encoders, longest first
   std::map<std::string, Component, std::less<>> components_;
   std::map<std::string, std::string> nearest_;  // found so far, by shape
 };

@@ -19,8 +19,11 @@ namespace {
 
 class Surveyor {
  public:
-  explicit Surveyor(const std::filesystem::path& path)
-      : names_(no_model_), contents_(open_contents(path)), path_(path.string()) {}
+  Surveyor(const std::filesystem::path& path, Families families)
+      : no_model_{.families = families},
+        names_(no_model_),
+        contents_(open_contents(path)),
+        path_(path.string()) {}
 
   Survey run() {
     if (contents_.header.tensors.empty()) problem(ProblemKind::empty, "", "holds no tensors");
@@ -35,9 +38,7 @@ class Surveyor {
     for (const StrayKey& key : contents_.refused) add_refused(key);
     for (Module& module : contents_.modules) module.place = names_.resolve(module.name);
     survey_.dialect = dialect_of(contents_.modules);
-    const auto [family, by_metadata] = made_for(contents_.header.metadata, contents_.modules);
-    survey_.family = family;
-    survey_.by_metadata = by_metadata;
+    survey_.made_for = made_for(contents_.header.metadata, contents_.modules, no_model_.families);
     survey_.trainer = trainer_of(contents_.header);
     choose_order();
     for (const Module& module : contents_.modules) add(module);
@@ -189,7 +190,7 @@ class Surveyor {
     return all_zero(info, *contents_.file);
   }
 
-  const BaseModel no_model_ = {};
+  const BaseModel no_model_;
   Names names_;
   Contents contents_;
   std::string path_;
@@ -199,8 +200,8 @@ class Surveyor {
 
 }  // namespace
 
-Survey survey(const std::filesystem::path& file) {
-  return Surveyor(file).run();
+Survey survey(const std::filesystem::path& file, Families families) {
+  return Surveyor(file, families).run();
 }
 
 }  // namespace mflux::lora

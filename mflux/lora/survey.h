@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mflux/lora/adapter.h"
+#include "mflux/lora/made_for.h"
 #include "mflux/lora/trainer.h"
 #include "mflux/safetensors/header.h"
 
@@ -31,9 +32,8 @@ struct SurveyedModule {
 struct Survey {
   std::string dialect = {};
   Trainer trainer = {};
-  std::string family = {};   // "flux", "qwen", another model's name; "" if nothing tells
-  bool by_metadata = false;  // the metadata say so, else the names
-  bool transposed = false;   // every pair that can tell is stored in the other order
+  MadeFor made_for = {};
+  bool transposed = false;  // every pair that can tell is stored in the other order
   std::vector<SurveyedModule> modules = {};  // in file order
   std::map<std::string, size_t> keys = {};   // tensors by what they are: "A", "alpha", ...
   std::vector<std::string> ignored = {};     // keys that are no weight change
@@ -43,6 +43,6 @@ struct Survey {
 };
 
 // Throws Error for a file that cannot be read or is no well-formed safetensors file.
-Survey survey(const std::filesystem::path& file);
+Survey survey(const std::filesystem::path& file, Families families);
 
 }  // namespace mflux::lora

@@ -16,17 +16,34 @@
 
 #include "mflux/base/quantization.h"
 #include "mflux/base/tensor.h"
+#include "mflux/lora/family.h"
 #include "mflux/lora/target.h"
 #include "mflux/models/component.h"
+#include "mflux/models/known_model.h"
 
 namespace mflux::models {
 
 // "flux", "qwen", or "qwen-edit", the variant of qwen that keeps the text encoder's vision tower;
 // none if unknown.
 const Family* find_family(std::string_view name);
+
+// One of each name, in the order they are listed for people: the plain variants.
+std::vector<const Family*> families();
+// The variant of the same name that has every layer of the others.
+const Family& widest_variant(const Family& family);
+std::string family_names();   // "flux or qwen"
+std::string family_titles();  // "FLUX.1 or Qwen-Image"
+
 std::string_view family_name(const Family& family);     // "flux" or "qwen", whatever the variant
 std::string_view family_variant(const Family& family);  // its name in find_family()
 std::string_view family_title(const Family& family);    // for people: "FLUX.1", "Qwen-Image"
+
+// "dev", "Fill": what the canonical shapes of its transformer tell; "" if they do not.
+std::string_view release_title(
+    const Family& family, const std::map<std::string, Shape>& transformer);
+
+const lora::Family& lora_family(const Family& family);
+lora::Families lora_families();
 
 struct Identified {
   const Family* family = nullptr;
@@ -81,13 +98,6 @@ std::map<size_t, uint64_t> expected_columns(
 std::vector<std::string> disagreements(
     const Family& family, const std::vector<SourceComponent>& components, Naming naming);
 
-// The family that a built-in model name stands for ("dev", "schnell", "qwen-image", ...) and its
-// hub repository.
-struct KnownModel {
-  std::string_view name;
-  std::string_view repository;
-  std::string_view family;
-};
 const KnownModel* find_known_model(std::string_view name);
 
 }  // namespace mflux::models

@@ -2,7 +2,6 @@
 #include "mflux/models/published.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
 #include "mflux/base/error.h"
@@ -13,76 +12,6 @@
 
 namespace mflux::models {
 namespace {
-
-struct Width {
-  char letter;
-  uint64_t value;
-  char follows = 0;  // a letter with which it grows and shrinks
-};
-struct BlockCount {
-  std::string_view block;
-  uint64_t count;
-};
-
-constexpr std::array kFluxWidths = {
-    Width{'h', 3072},
-    Width{'m', 12288, 'h'},
-    Width{'d', 128},
-    Width{'c', 64},
-    Width{'o', 64},
-    Width{'t', 4096},
-    Width{'e', 256},
-    Width{'p', 768}};
-constexpr std::array kFluxBlocks = {
-    BlockCount{"transformer_blocks.{}", 19}, BlockCount{"single_transformer_blocks.{}", 38}};
-constexpr std::array kClipWidths = {
-    Width{'h', 768}, Width{'m', 3072, 'h'}, Width{'v', 49408}, Width{'p', 77}};
-constexpr std::array kClipBlocks = {BlockCount{"text_model.encoder.layers.{}", 12}};
-constexpr std::array kT5Widths = {
-    Width{'d', 4096}, Width{'i', 4096}, Width{'f', 10240}, Width{'v', 32128}};
-constexpr std::array kT5Blocks = {BlockCount{"encoder.block.{}", 24}};
-constexpr std::array kQwenWidths = {
-    Width{'h', 3072},
-    Width{'m', 12288, 'h'},
-    Width{'d', 128},
-    Width{'c', 64},
-    Width{'o', 64},
-    Width{'t', 3584},
-    Width{'e', 256}};
-constexpr std::array kQwenBlocks = {BlockCount{"transformer_blocks.{}", 60}};
-constexpr std::array kQwenTextWidths = {
-    Width{'h', 3584},
-    Width{'q', 3584},
-    Width{'k', 512},
-    Width{'f', 18944},
-    Width{'v', 152064},
-    Width{'w', 1280},
-    Width{'g', 3420},
-    Width{'u', 5120}};
-constexpr std::array kQwenTextBlocks = {
-    BlockCount{"model.layers.{}", 28}, BlockCount{"visual.blocks.{}", 32}};
-
-struct Published {
-  std::string_view family;
-  std::string_view component;
-  std::span<const Width> widths;
-  std::span<const BlockCount> blocks;
-};
-constexpr std::array kPublished = {
-    Published{"flux", "transformer", kFluxWidths, kFluxBlocks},
-    Published{"flux", "text_encoder", kClipWidths, kClipBlocks},
-    Published{"flux", "text_encoder_2", kT5Widths, kT5Blocks},
-    Published{"qwen", "transformer", kQwenWidths, kQwenBlocks},
-    Published{"qwen", "text_encoder", kQwenTextWidths, kQwenTextBlocks},
-};
-
-const Published& find(const Family& family, std::string_view component) {
-  const auto found = std::ranges::find_if(kPublished, [&](const Published& published) {
-    return published.family == family.name && published.component == component;
-  });
-  if (found == kPublished.end()) fail("{} has no published '{}'", family.title, component);
-  return *found;
-}
 
 // What a dimension is with the widths that are known.
 struct Reduced {
@@ -162,17 +91,19 @@ Shape shape_of(const Layer& layer, const std::map<char, uint64_t>& widths) {
 
 std::vector<std::string> published_components(const Family& family) {
   std::vector<std::string> names;
-  for (const Published& published : kPublished) {
-    if (published.family == family.name) names.emplace_back(published.component);
+  for (const Component* component : family.components) {
+    if (!component->published_widths.empty()) names.emplace_back(component->name);
   }
   return names;
 }
 
 Sizes published_sizes(const Family& family, std::string_view component) {
-  const Published& published = find(family, component);
+  const Component& table = component_of(family, component);
+  if (table.published_widths.empty()) fail("{} has no published '{}'", family.title, component);
   Sizes sizes;
-  for (const Width& width : published.widths) sizes.widths[width.letter] = width.value;
-  for (const BlockCount& block : published.blocks) {
+  for (const PublishedWidth& width : table.published_widths)
+    sizes.widths[width.letter] = width.value;
+  for (const PublishedDepth& block : table.published_depths) {
     sizes.depths[std::string(block.block)] = block.count;
   }
   return sizes;
@@ -183,10 +114,11 @@ Sizes fit_sizes(
     std::string_view component,
     std::span<const SeenMatrix> matrices,
     Sizes sizes) {
-  Solver solver(component_of(family, component));
+  const Component& table = component_of(family, component);
+  Solver solver(table);
   for (const SeenMatrix& matrix : matrices) solver.add(matrix);
   const std::map<char, uint64_t> seen = solver.solve();
-  for (const Width& width : find(family, component).widths) {
+  for (const PublishedWidth& width : table.published_widths) {
     const auto leader = seen.find(width.follows);
     if (leader == seen.end() || seen.contains(width.letter)) continue;
     const uint64_t product = sizes.widths[width.letter] * leader->second;

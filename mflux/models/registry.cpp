@@ -15,33 +15,11 @@
 namespace mflux::models {
 namespace {
 
+// Of the variants of a family the plain one comes first; the last has every layer of the others.
 constexpr std::array<const Family*, 3> kFamilies = {
     &flux::kFamily,
     &qwen::kFamily,
     &qwen::kEditFamily,
-};
-
-// mflux's names and where its ModelConfig sends them.
-constexpr std::array kKnownModels = {
-    KnownModel{"dev", "black-forest-labs/FLUX.1-dev", "flux"},
-    KnownModel{"schnell", "black-forest-labs/FLUX.1-schnell", "flux"},
-    KnownModel{"krea-dev", "black-forest-labs/FLUX.1-Krea-dev", "flux"},
-    KnownModel{"dev-krea", "black-forest-labs/FLUX.1-Krea-dev", "flux"},
-    KnownModel{"dev-kontext", "black-forest-labs/FLUX.1-Kontext-dev", "flux"},
-    KnownModel{"kontext", "black-forest-labs/FLUX.1-Kontext-dev", "flux"},
-    KnownModel{"dev-fill", "black-forest-labs/FLUX.1-Fill-dev", "flux"},
-    KnownModel{"fill", "black-forest-labs/FLUX.1-Fill-dev", "flux"},
-    KnownModel{"dev-depth", "black-forest-labs/FLUX.1-Depth-dev", "flux"},
-    KnownModel{"qwen-image", "Qwen/Qwen-Image-2512", "qwen"},
-    KnownModel{"qwen", "Qwen/Qwen-Image-2512", "qwen"},
-    KnownModel{"qwen-image-2512", "Qwen/Qwen-Image-2512", "qwen"},
-    KnownModel{"qwen-2512", "Qwen/Qwen-Image-2512", "qwen"},
-    KnownModel{"qwen-image-edit", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
-    KnownModel{"qwen-edit", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
-    KnownModel{"qwen-edit-plus", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
-    KnownModel{"qwen-edit-2509", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
-    KnownModel{"qwen-image-edit-2511", "Qwen/Qwen-Image-Edit-2511", "qwen-edit"},
-    KnownModel{"qwen-edit-2511", "Qwen/Qwen-Image-Edit-2511", "qwen-edit"},
 };
 
 // Models that are not ours, so that the refusal can say what was found.
@@ -107,8 +85,20 @@ std::string class_of(const SourceComponent& component) {
   return config_class(component.config, config_file(component));
 }
 
+// "a, b or c"
+std::string one_of(std::span<const std::string_view> list) {
+  std::string text;
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (i != 0) text += i + 1 == list.size() ? " or " : ", ";
+    text += list[i];
+  }
+  return text;
+}
+
 std::string expected_families() {
-  return "expected FLUX.1, Qwen-Image or Qwen-Image-Edit";
+  std::vector<std::string_view> titles;
+  for (const Family* family : kFamilies) titles.push_back(family->title);
+  return "expected " + one_of(titles);
 }
 
 [[noreturn]] void refuse_class(const SourceComponent& component, std::string_view class_name) {
@@ -223,8 +213,8 @@ bool shows_variant(
     if (is_pipeline(component) && class_of(component).find(variant.pipeline) != std::string::npos) {
       return true;
     }
-    if (is_transformer(component) &&
-        config_flag(component.config, "zero_cond_t", config_file(component))) {
+    if (is_transformer(component) && !variant.evidence_key.empty() &&
+        config_flag(component.config, variant.evidence_key, config_file(component))) {
       return true;
     }
     if (naming != Naming::mflux || !has_component(variant, component.name)) continue;
@@ -283,6 +273,54 @@ const Family* find_family(std::string_view name) {
   return found == kFamilies.end() ? nullptr : *found;
 }
 
+std::vector<const Family*> families() {
+  std::vector<const Family*> plain;
+  for (const Family* family : kFamilies) {
+    if (family->name == family->variant) plain.push_back(family);
+  }
+  return plain;
+}
+
+const Family& widest_variant(const Family& family) {
+  return **std::ranges::find(kFamilies.rbegin(), kFamilies.rend(), family.name, &Family::name);
+}
+
+std::string family_names() {
+  std::vector<std::string_view> names;
+  for (const Family* family : families()) names.push_back(family->name);
+  return one_of(names);
+}
+
+std::string family_titles() {
+  std::vector<std::string_view> titles;
+  for (const Family* family : families()) titles.push_back(family->title);
+  return one_of(titles);
+}
+
+const lora::Family& lora_family(const Family& family) {
+  return *family.lora_family;
+}
+
+lora::Families lora_families() {
+  static const std::vector<const lora::Family*> kAll = [] {
+    std::vector<const lora::Family*> all;
+    for (const Family* family : families()) all.push_back(family->lora_family);
+    return all;
+  }();
+  return kAll;
+}
+
+std::string_view release_title(
+    const Family& family, const std::map<std::string, Shape>& transformer) {
+  if (family.releases.empty()) return family.variant;
+  for (const Release& release : family.releases) {
+    const auto tensor = transformer.find(std::string(release.tensor));
+    if (tensor == transformer.end()) continue;
+    if (release.columns == 0 || tensor->second.back() == release.columns) return release.title;
+  }
+  return "";
+}
+
 std::string_view family_name(const Family& family) {
   return family.name;
 }
@@ -330,8 +368,11 @@ Identified identify(const std::vector<SourceComponent>& components, const Family
 }
 
 const KnownModel* find_known_model(std::string_view name) {
-  const auto found = std::ranges::find(kKnownModels, name, &KnownModel::name);
-  return found == kKnownModels.end() ? nullptr : &*found;
+  for (const Family* family : kFamilies) {
+    const auto found = std::ranges::find(family->models, name, &KnownModel::name);
+    if (found != family->models.end()) return &*found;
+  }
+  return nullptr;
 }
 
 }  // namespace mflux::models

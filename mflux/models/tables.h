@@ -13,6 +13,8 @@
 #include <span>
 #include <string_view>
 
+#include "mflux/lora/family.h"
+#include "mflux/models/known_model.h"
 #include "mflux/tokenizer/kind.h"
 
 namespace mflux::models {
@@ -142,6 +144,17 @@ struct Frequencies {
 };
 constexpr uint64_t kMostHeadWidth = 65'536;
 
+// A width of the published model.
+struct PublishedWidth {
+  char letter;  // of the shapes
+  uint64_t value;
+  char follows = 0;  // a letter with which it grows and shrinks
+};
+struct PublishedDepth {
+  std::string_view block;  // "transformer_blocks.{}"
+  uint64_t count;
+};
+
 struct Component {
   std::string_view name;
   std::string_view class_name = {};  // config.json's, by which the family is known
@@ -158,6 +171,9 @@ struct Component {
   bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
   bool quantized = true;   // linear layers and embeddings
   std::span<const BitsException> exceptions = {};
+  // Stand in where there is only a LoRA (published.h); none of a VAE, which no LoRA changes.
+  std::span<const PublishedWidth> published_widths = {};
+  std::span<const PublishedDepth> published_depths = {};
 };
 
 // A dimension of a layer's weight.
@@ -184,6 +200,14 @@ struct PromptTokenizer {
   std::string_view title;  // whose it is, for messages: "CLIP's"
 };
 
+// What its transformer tells of a model's kind: a layer that is there, with so many columns if
+// `columns` is not 0.
+struct Release {
+  std::string_view title;
+  std::string_view tensor;
+  uint64_t columns = 0;
+};
+
 struct Family {
   std::string_view name;     // of the family: "qwen"
   std::string_view variant;  // and of this member: "qwen-edit"
@@ -193,11 +217,15 @@ struct Family {
   std::span<const PromptTokenizer> tokenizers;  // without which there is no prompt
   std::string_view pipeline =
       {};  // part of model_index.json's class name that tells this variant from the others
-  std::string_view evidence = {};  // a block that, in mflux naming, only this variant has
+  std::string_view evidence = {};      // a block that, in mflux naming, only this variant has
+  std::string_view evidence_key = {};  // a key of the transformer's config.json, true in this alone
   std::span<const Agreement> agreements = {};
   std::span<const KnownWidth> known_widths = {};
   // Numbers in scheduler_config.json that the steps are computed from; none: they are not.
   std::span<const std::string_view> schedule = {};
+  std::span<const KnownModel> models = {};
+  std::span<const Release> releases = {};  // the first that fits; none: the variant's name tells
+  const lora::Family* lora_family = nullptr;
 };
 
 }  // namespace mflux::models

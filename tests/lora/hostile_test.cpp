@@ -128,10 +128,10 @@ TEST_CASE("a long text about the software is no name of a trainer") {
   file.add(kLayer + ".lora_B.weight", {kHidden, 4});
   const TempDir folder;
   file.metadata = {{"software", R"({"name": "ai-toolkit"})"}};
-  CHECK(survey(file.write(folder)).trainer.name == "ai-toolkit");
+  CHECK(survey(file.write(folder), models::lora_families()).trainer.name == "ai-toolkit");
   for (const char open : {'[', '{', 'x'}) {
     file.metadata = {{"software", std::string(5'000'000, open)}};
-    CHECK(survey(file.write(folder)).trainer.name.size() < 100);
+    CHECK(survey(file.write(folder), models::lora_families()).trainer.name.size() < 100);
   }
 }
 
@@ -176,7 +176,7 @@ TEST_CASE("tensors without values are refused, whatever the algorithm") {
     REQUIRE(!loaded.problems.empty());
     CHECK(loaded.adapters.front().updates.empty());
     const TempDir folder;
-    CHECK(!survey(file.write(folder)).problems.empty());
+    CHECK(!survey(file.write(folder), models::lora_families()).problems.empty());
   }
 }
 

@@ -28,6 +28,12 @@ using mflux::testing::bytes_of;
 using mflux::testing::contains;
 using mflux::testing::TempDir;
 
+inline BaseModel empty_model(std::string_view family_name) {
+  const Family& family = models::lora_family(models::testing::family(family_name));
+  return {
+      .family = &family, .families = models::lora_families(), .title = std::string(family.title)};
+}
+
 inline void add_component(
     BaseModel& model, std::string_view family_name, const models::SourceComponent& source) {
   const models::Family& family = models::testing::family(family_name);
@@ -43,7 +49,7 @@ inline void add_component(
 inline const BaseModel& flux() {
   static const BaseModel kModel = [] {
     using models::testing::load_component;
-    BaseModel model{.family = "flux", .title = "FLUX.1"};
+    BaseModel model = empty_model("flux");
     model.components["vae"];
     add_component(
         model,
@@ -61,7 +67,7 @@ inline const BaseModel& flux() {
 inline const BaseModel& qwen() {
   static const BaseModel kModel = [] {
     using models::testing::load_component;
-    BaseModel model{.family = "qwen", .title = "Qwen-Image"};
+    BaseModel model = empty_model("qwen");
     model.components["vae"];
     add_component(
         model,

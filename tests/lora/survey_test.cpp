@@ -20,7 +20,7 @@ using testing::TempDir;
 
 Survey survey_of(const LoraFile& file) {
   const TempDir folder;
-  return survey(file.write(folder));
+  return survey(file.write(folder), models::lora_families());
 }
 
 const std::string kQkv = "lora_unet_double_blocks_0_img_attn_qkv";
@@ -37,8 +37,8 @@ TEST_CASE("a kohya file is read without a model") {
   const Survey found = survey_of(file);
   CHECK(found.problems.empty());
   CHECK(found.dialect == "kohya");
-  CHECK(found.family == "flux");
-  CHECK(found.by_metadata);
+  CHECK(found.made_for.name == "flux");
+  CHECK(found.made_for.by_metadata);
   CHECK(found.keys == std::map<std::string, size_t>{{"A", 2}, {"B", 2}, {"alpha", 1}});
   CHECK(found.tensors.size() == 5);
   REQUIRE(found.modules.size() == 2);
@@ -75,8 +75,8 @@ TEST_CASE("dialect and family follow from the names alone") {
     file.add(c.module + c.ending, {2, 64});
     const Survey found = survey_of(file);
     CHECK(found.dialect == c.dialect);
-    CHECK(found.family == c.family);
-    CHECK_FALSE(found.by_metadata);
+    CHECK(found.made_for.name == c.family);
+    CHECK_FALSE(found.made_for.by_metadata);
   }
 }
 

@@ -4,7 +4,6 @@
 #include "mflux/lora/algorithms/low_rank.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
@@ -30,19 +29,14 @@ std::string matrix_text(uint64_t rows, uint64_t columns) {
   return to_string(Shape{rows, columns});
 }
 
-// The input layers of models that exist in several widths, of which a narrower LoRA changes the
-// first columns.
-struct InputLayer {
-  std::string_view family;
-  std::string_view tensor;
-};
-constexpr std::array kInputLayers = {InputLayer{"flux", "x_embedder.weight"}};
-
-bool is_input_layer(const Target& target, const BaseModel& model) {
-  return std::ranges::any_of(kInputLayers, [&](const InputLayer& layer) {
-    return layer.family == model.family && target.component == "transformer" &&
-           target.rows.size() == 1 && target.rows.front().tensor == layer.tensor;
+// Null: the target is none.
+const InputLayer* input_layer(const Target& target, const BaseModel& model) {
+  const auto& layers = model.family->input_layers;
+  const auto found = std::ranges::find_if(layers, [&](const InputLayer& layer) {
+    return target.component == layer.component && target.rows.size() == 1 &&
+           target.rows.front().tensor == layer.tensor;
   });
+  return found == layers.end() ? nullptr : &*found;
 }
 
 // [outputs, inputs] of the pair, read in either order; none unless both are matrices.
@@ -67,23 +61,21 @@ std::optional<Pair> pair_of(const Module& module) {
 
 bool fits(const Pair& pair, bool transposed, const Target& target, const BaseModel& model) {
   const uint64_t inputs = pair.inputs(transposed);
-  const bool is_narrow = inputs < target.inputs && is_input_layer(target, model);
+  const bool is_narrow = inputs < target.inputs && input_layer(target, model) != nullptr;
   return pair.has_rank(transposed) && pair.outputs(transposed) == target.outputs &&
          (inputs == target.inputs || is_narrow);
 }
 
-constexpr uint64_t kFillWidth = 6;  // times as many input columns as text-to-image models
-
-Refusal widening(const Module& module, uint64_t from, uint64_t to) {
+Refusal widening(const Module& module, const InputLayer& layer, uint64_t from, uint64_t to) {
   return {
       ProblemKind::unsupported,
       fmt::format(
           "'{0}': widening the model's input from {1} to {2} columns makes another model of it: "
-          "this is a control LoRA (as FLUX.1-Canny-dev-lora and FLUX.1-Depth-dev-lora), and only a "
-          "base whose input has {2} columns takes it",
+          "this is a control LoRA (as {3}), and only a base whose input has {2} columns takes it",
           module.name,
           from,
-          to)};
+          to,
+          layer.control_loras)};
 }
 
 Refusal refuse_shapes(const Builder& builder) {
@@ -116,10 +108,11 @@ Refusal refuse_shapes(const Builder& builder) {
             pair->up_rank(file.transposed),
             layer)};
   }
-  const bool is_wide = is_input_layer(target, file.model) && pair->has_rank(false) &&
-                       pair->outputs(false) == target.outputs;
-  if (is_wide && pair->inputs(false) == 2 * target.inputs) {
-    return widening(module, target.inputs, pair->inputs(false));
+  const InputLayer* input = input_layer(target, file.model);
+  const bool is_wide =
+      input != nullptr && pair->has_rank(false) && pair->outputs(false) == target.outputs;
+  if (is_wide && pair->inputs(false) == input->control_times * target.inputs) {
+    return widening(module, *input, target.inputs, pair->inputs(false));
   }
   std::string message = fmt::format(
       "Cannot merge {}: the LoRA gives {}, the layer is {}; A is {}, B {}",
@@ -128,8 +121,8 @@ Refusal refuse_shapes(const Builder& builder) {
       layer,
       size_text(down.spec.shape),
       size_text(up.spec.shape));
-  if (is_wide && pair->inputs(false) == kFillWidth * target.inputs) {
-    message += "; it was made for FLUX.1-Fill, whose input is wider";
+  if (is_wide && pair->inputs(false) == input->other_times * target.inputs) {
+    message += fmt::format("; it was made for {}, whose input is wider", input->other_model);
   }
   if (file.mixed) message += "; other layers of the file fit only in the other matrix order";
   return {
@@ -207,9 +200,10 @@ bool has_base_width(Builder& builder, const TensorInfo& shape) {
   if (shape.spec.elements() != 2) return !builder.refuse_shape(shape, "two numbers");
   const std::vector<uint64_t> sizes = read_integers(shape, builder.file.bytes);
   if (sizes.size() == 2 && sizes[0] == target.outputs && sizes[1] == target.inputs) return true;
+  const InputLayer* layer = input_layer(target, builder.file.model);
   if (sizes.size() == 2 && sizes[0] == target.outputs && sizes[1] > target.inputs &&
-      is_input_layer(target, builder.file.model)) {
-    builder.refuse(widening(builder.module, target.inputs, sizes[1]));
+      layer != nullptr) {
+    builder.refuse(widening(builder.module, *layer, target.inputs, sizes[1]));
   } else {
     builder.refuse(
         ProblemKind::shape_mismatch,

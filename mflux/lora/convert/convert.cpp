@@ -176,7 +176,7 @@ class Converter {
     const Target& target = *module.place.target;
     const double factor = lora_.scale * block_scales_.of(target);
     if (factor == 0) return notes_.add("left out: its scale is 0", module.name);
-    const auto prefix = component_prefix(style_.dialect, model_.family, target.component);
+    const auto prefix = component_prefix(style_, *model_.family, target.component);
     if (!prefix) {
       return refuse(
           module,

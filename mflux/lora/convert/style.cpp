@@ -18,6 +18,7 @@ constexpr std::array<std::string_view, 3> kNames = {"diffusers", "kohya", "comfy
 constexpr std::array kStyles = {
     WritingStyle{
         .dialect = diffusers,
+        .prefix = &WrittenPrefixes::diffusers,
         .alias_of = AliasOf::diffusers,
         .flat = false,
         .alpha_tensors = false,
@@ -27,6 +28,7 @@ constexpr std::array kStyles = {
         .differences = false},
     WritingStyle{
         .dialect = kohya,
+        .prefix = &WrittenPrefixes::kohya,
         .alias_of = AliasOf::original,
         .flat = true,
         .alpha_tensors = true,
@@ -36,6 +38,7 @@ constexpr std::array kStyles = {
         .differences = false},
     WritingStyle{
         .dialect = comfyui,
+        .prefix = &WrittenPrefixes::comfyui,
         .alias_of = AliasOf::original,
         .flat = false,
         .alpha_tensors = true,
@@ -43,29 +46,6 @@ constexpr std::array kStyles = {
         .up = ".lora_up.weight",
         .up_bias = "",
         .differences = true},
-};
-
-struct Prefix {
-  WritingDialect dialect;
-  std::string_view family;
-  std::string_view component;
-  std::string_view text;
-};
-// Of diffusers' pipelines FLUX.1's loads LoRAs for CLIP, and none for T5 or Qwen2.5-VL.
-constexpr std::array kPrefixes = {
-    Prefix{diffusers, "flux", "transformer", "transformer."},
-    Prefix{diffusers, "flux", "text_encoder", "text_encoder."},
-    Prefix{diffusers, "qwen", "transformer", "transformer."},
-    Prefix{kohya, "flux", "transformer", "lora_unet_"},
-    Prefix{kohya, "flux", "text_encoder", "lora_te1_"},
-    Prefix{kohya, "flux", "text_encoder_2", "lora_te3_"},
-    Prefix{kohya, "qwen", "transformer", "lora_unet_"},
-    Prefix{kohya, "qwen", "text_encoder", "lora_te1_"},
-    Prefix{comfyui, "flux", "transformer", "diffusion_model."},
-    Prefix{comfyui, "flux", "text_encoder", "text_encoders.clip_l.transformer."},
-    Prefix{comfyui, "flux", "text_encoder_2", "text_encoders.t5xxl.transformer."},
-    Prefix{comfyui, "qwen", "transformer", "diffusion_model."},
-    Prefix{comfyui, "qwen", "text_encoder", "text_encoders.qwen25_7b.transformer."},
 };
 
 // Endings of algorithms beyond plain LoRA that the readers of a dialect know, whole or by their
@@ -108,12 +88,10 @@ const WritingStyle& writing_style(WritingDialect dialect) {
 }
 
 std::optional<std::string_view> component_prefix(
-    WritingDialect dialect, std::string_view family, std::string_view component) {
-  for (const Prefix& prefix : kPrefixes) {
-    const bool is_it = prefix.dialect == dialect && prefix.family == family;
-    if (is_it && prefix.component == component) return prefix.text;
-  }
-  return std::nullopt;
+    const WritingStyle& style, const Family& family, std::string_view component) {
+  const auto found = std::ranges::find(family.written, component, &WrittenPrefixes::component);
+  if (found == family.written.end() || ((*found).*style.prefix).empty()) return std::nullopt;
+  return (*found).*style.prefix;
 }
 
 std::string written_module(

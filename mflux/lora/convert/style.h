@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "mflux/lora/family.h"
 #include "mflux/lora/target.h"
 
 namespace mflux::lora {
@@ -19,6 +20,7 @@ std::string_view writing_dialect_name(WritingDialect dialect);
 
 struct WritingStyle {
   WritingDialect dialect = WritingDialect::diffusers;
+  std::string_view WrittenPrefixes::*prefix = &WrittenPrefixes::diffusers;
   AliasOf alias_of = AliasOf::diffusers;  // where the family has such names, else diffusers'
   bool flat = false;                      // dots of a layer's name as underscores
   bool alpha_tensors = false;             // else alphas are in the metadata, as PEFT has them
@@ -33,7 +35,7 @@ const WritingStyle& writing_style(WritingDialect dialect);
 // What stands before the layers of a component; none if the dialect's own programs load no LoRA for
 // it.
 std::optional<std::string_view> component_prefix(
-    WritingDialect dialect, std::string_view family, std::string_view component);
+    const WritingStyle& style, const Family& family, std::string_view component);
 
 // "lora_unet_double_blocks_0_img_attn_qkv"
 std::string written_module(

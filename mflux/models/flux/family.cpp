@@ -26,6 +26,24 @@ constexpr std::array kKnownWidths = {
     KnownWidth{{"vae", "decoder.conv_out", 0}, {3}},
 };
 
+constexpr std::array kModels = {
+    KnownModel{"dev", "black-forest-labs/FLUX.1-dev", "flux"},
+    KnownModel{"schnell", "black-forest-labs/FLUX.1-schnell", "flux"},
+    KnownModel{"krea-dev", "black-forest-labs/FLUX.1-Krea-dev", "flux"},
+    KnownModel{"dev-krea", "black-forest-labs/FLUX.1-Krea-dev", "flux"},
+    KnownModel{"dev-kontext", "black-forest-labs/FLUX.1-Kontext-dev", "flux"},
+    KnownModel{"kontext", "black-forest-labs/FLUX.1-Kontext-dev", "flux"},
+    KnownModel{"dev-fill", "black-forest-labs/FLUX.1-Fill-dev", "flux"},
+    KnownModel{"fill", "black-forest-labs/FLUX.1-Fill-dev", "flux"},
+    KnownModel{"dev-depth", "black-forest-labs/FLUX.1-Depth-dev", "flux"},
+};
+constexpr std::array kReleases = {
+    Release{"Fill", "x_embedder.weight", 384},
+    Release{"Canny or Depth", "x_embedder.weight", 128},
+    Release{"dev", "time_text_embed.guidance_embedder.linear_1.weight"},
+    Release{"schnell", "x_embedder.weight"},
+};
+
 }  // namespace
 
 constexpr Family kFamily = {
@@ -37,6 +55,9 @@ constexpr Family kFamily = {
     .tokenizers = kTokenizers,
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
+    .models = kModels,
+    .releases = kReleases,
+    .lora_family = &kLora,
 };
 
 }  // namespace mflux::models::flux

@@ -170,6 +170,20 @@ constexpr std::array kT5Config = {
 // The half that writes text.
 constexpr std::array<std::string_view, 2> kT5Ignored = {"decoder.*", "lm_head.weight"};
 
+// The published models.
+constexpr std::array kClipWidths = {
+    PublishedWidth{'h', 768},
+    PublishedWidth{'m', 3072, 'h'},
+    PublishedWidth{'v', 49408},
+    PublishedWidth{'p', 77}};
+constexpr std::array kClipDepths = {PublishedDepth{"text_model.encoder.layers.{}", 12}};
+constexpr std::array kT5Widths = {
+    PublishedWidth{'d', 4096},
+    PublishedWidth{'i', 4096},
+    PublishedWidth{'f', 10240},
+    PublishedWidth{'v', 32128}};
+constexpr std::array kT5Depths = {PublishedDepth{"encoder.block.{}", 24}};
+
 }  // namespace
 
 constexpr Component kClip = {
@@ -178,6 +192,8 @@ constexpr Component kClip = {
     .respellings = kClipSpellings,
     .ignored = kClipIgnored,
     .config = kClipConfig,
+    .published_widths = kClipWidths,
+    .published_depths = kClipDepths,
 };
 
 constexpr Component kT5 = {
@@ -186,6 +202,8 @@ constexpr Component kT5 = {
     .twins = kT5Twins,
     .ignored = kT5Ignored,
     .config = kT5Config,
+    .published_widths = kT5Widths,
+    .published_depths = kT5Depths,
 };
 
 }  // namespace mflux::models::flux

@@ -203,6 +203,20 @@ constexpr std::array kConfig = {
         .what = "time_text_embed.guidance_embedder.linear_1"},
 };
 
+// The published model.
+constexpr std::array kWidths = {
+    PublishedWidth{'h', 3072},
+    PublishedWidth{'m', 12288, 'h'},
+    PublishedWidth{'d', 128},
+    PublishedWidth{'c', 64},
+    PublishedWidth{'o', 64},
+    PublishedWidth{'t', 4096},
+    PublishedWidth{'e', 256},
+    PublishedWidth{'p', 768}};
+constexpr std::array kDepths = {
+    PublishedDepth{"transformer_blocks.{}", 19},
+    PublishedDepth{"single_transformer_blocks.{}", 38}};
+
 }  // namespace
 
 constexpr Component kTransformer = {
@@ -215,6 +229,8 @@ constexpr Component kTransformer = {
     .respellings = kPrefixes,
     .ignored = kIgnored,
     .config = kConfig,
+    .published_widths = kWidths,
+    .published_depths = kDepths,
 };
 
 }  // namespace mflux::models::flux

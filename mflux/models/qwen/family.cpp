@@ -35,6 +35,21 @@ constexpr std::array kKnownWidths = {
     KnownWidth{{"vae", "decoder.conv_out", 0}, {3}},
 };
 
+constexpr std::array kModels = {
+    KnownModel{"qwen-image", "Qwen/Qwen-Image-2512", "qwen"},
+    KnownModel{"qwen", "Qwen/Qwen-Image-2512", "qwen"},
+    KnownModel{"qwen-image-2512", "Qwen/Qwen-Image-2512", "qwen"},
+    KnownModel{"qwen-2512", "Qwen/Qwen-Image-2512", "qwen"},
+};
+constexpr std::array kEditModels = {
+    KnownModel{"qwen-image-edit", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
+    KnownModel{"qwen-edit", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
+    KnownModel{"qwen-edit-plus", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
+    KnownModel{"qwen-edit-2509", "Qwen/Qwen-Image-Edit-2509", "qwen-edit"},
+    KnownModel{"qwen-image-edit-2511", "Qwen/Qwen-Image-Edit-2511", "qwen-edit"},
+    KnownModel{"qwen-edit-2511", "Qwen/Qwen-Image-Edit-2511", "qwen-edit"},
+};
+
 }  // namespace
 
 constexpr Family kFamily = {
@@ -47,6 +62,8 @@ constexpr Family kFamily = {
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
     .schedule = kSchedule,
+    .models = kModels,
+    .lora_family = &kLora,
 };
 
 constexpr Family kEditFamily = {
@@ -58,9 +75,12 @@ constexpr Family kEditFamily = {
     .tokenizers = kTokenizers,
     .pipeline = "QwenImageEdit",
     .evidence = "visual",
+    .evidence_key = "zero_cond_t",
     .agreements = kAgreements,
     .known_widths = kKnownWidths,
     .schedule = kSchedule,
+    .models = kEditModels,
+    .lora_family = &kLora,
 };
 
 }  // namespace mflux::models::qwen

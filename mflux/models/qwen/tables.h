@@ -3,6 +3,7 @@
 // edit models use.
 #pragma once
 
+#include "mflux/lora/family.h"
 #include "mflux/models/tables.h"
 
 namespace mflux::models::qwen {
@@ -12,6 +13,7 @@ extern const Component kTextEncoder;      // the vision tower is left out of mfl
 extern const Component kEditTextEncoder;  // the vision tower is kept
 extern const Component kVae;
 extern const Family kFamily;
+extern const lora::Family kLora;
 extern const Family kEditFamily;
 
 }  // namespace mflux::models::qwen

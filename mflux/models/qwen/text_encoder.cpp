@@ -129,6 +129,19 @@ constexpr std::array kConfig = {
     Statement{.key = "vision_config/fullatt_block_indexes", .says = Says::indices},
 };
 
+// The published model.
+constexpr std::array kWidths = {
+    PublishedWidth{'h', 3584},
+    PublishedWidth{'q', 3584},
+    PublishedWidth{'k', 512},
+    PublishedWidth{'f', 18944},
+    PublishedWidth{'v', 152064},
+    PublishedWidth{'w', 1280},
+    PublishedWidth{'g', 3420},
+    PublishedWidth{'u', 5120}};
+constexpr std::array kDepths = {
+    PublishedDepth{"model.layers.{}", 28}, PublishedDepth{"visual.blocks.{}", 32}};
+
 }  // namespace
 
 constexpr Component kTextEncoder = {
@@ -139,6 +152,8 @@ constexpr Component kTextEncoder = {
     .config = kConfig,
     .frequencies = std::span(kFrequencies).first(2),  // without the vision tower
     .quantized = false,
+    .published_widths = kWidths,
+    .published_depths = kDepths,
 };
 constexpr Component kEditTextEncoder = {
     .name = "text_encoder",
@@ -148,6 +163,8 @@ constexpr Component kEditTextEncoder = {
     .config = kConfig,
     .frequencies = kFrequencies,
     .quantized = false,
+    .published_widths = kWidths,
+    .published_depths = kDepths,
 };
 
 }  // namespace mflux::models::qwen

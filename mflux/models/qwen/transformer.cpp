@@ -85,6 +85,17 @@ constexpr std::array kConfig = {
 // Errors of the modulation add up over the steps: mflux keeps it at 8 bits in 4-bit models.
 constexpr std::array kExceptions = {BitsException{"transformer_blocks.{}.img_mod.1", 4, 8}};
 
+// The published model.
+constexpr std::array kWidths = {
+    PublishedWidth{'h', 3072},
+    PublishedWidth{'m', 12288, 'h'},
+    PublishedWidth{'d', 128},
+    PublishedWidth{'c', 64},
+    PublishedWidth{'o', 64},
+    PublishedWidth{'t', 3584},
+    PublishedWidth{'e', 256}};
+constexpr std::array kDepths = {PublishedDepth{"transformer_blocks.{}", 60}};
+
 }  // namespace
 
 constexpr Component kTransformer = {
@@ -98,6 +109,8 @@ constexpr Component kTransformer = {
     .config = kConfig,
     .mflux_bf16 = false,
     .exceptions = kExceptions,
+    .published_widths = kWidths,
+    .published_depths = kDepths,
 };
 
 }  // namespace mflux::models::qwen

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "mflux/lora/family.h"
+// Metadata are searched for the names that trainers give models; layer names for parts that only
+// one family has. A family counts only if no other one has a part of its own in the file.
+#include "mflux/lora/made_for.h"
 
 #include <algorithm>
 #include <array>
-#include <span>
 #include <string>
+#include <vector>
 
+#include "mflux/lora/module.h"
 #include "mflux/lora/names.h"
 
 namespace mflux::lora {
@@ -13,18 +16,19 @@ namespace {
 
 struct Sign {
   std::string_view part;
-  std::string_view family;
+  std::string_view title;
 };
 
 constexpr std::array<std::string_view, 2> kMetadataKeys = {
     "ss_base_model_version", "modelspec.architecture"};
 
-// Parts of their values, in lower case, letters and digits only. The first that is found counts.
-constexpr std::array kMetadataSigns = {
+// Models that are not ours, by parts of their names as Family::metadata has them: those made of one
+// of ours, whose names hold that one's, and all others.
+constexpr std::array kDerived = {
     Sign{"flux2", "FLUX.2"},
     Sign{"chroma", "Chroma"},
-    Sign{"flux1", "flux"},
-    Sign{"qwenimage", "qwen"},
+};
+constexpr std::array kForeign = {
     Sign{"stablediffusionxl", "SDXL"},
     Sign{"sdxl", "SDXL"},
     Sign{"stablediffusion3", "Stable Diffusion 3"},
@@ -44,24 +48,6 @@ constexpr std::array kMetadataSigns = {
     Sign{"wan1", "Wan"},
     Sign{"krea2", "Krea 2"},
 };
-
-// Parts of flat module names that the other family does not have.
-constexpr std::array<std::string_view, 12> kFluxNames = {
-    "single_",
-    "double_blocks",
-    "ff_net",
-    "ff_context",
-    "norm1_linear",
-    "context_embedder",
-    "x_embedder",
-    "guidance",
-    "proj_mlp",
-    "final_layer",
-    "time_in",
-    "vector_in"};
-constexpr std::array<std::string_view, 5> kQwenNames = {
-    "img_mod_1", "txt_mod_1", "txt_norm", "img_mlp_net", "txt_mlp_net"};
-constexpr std::array<std::string_view, 2> kInputNames = {"img_in", "txt_in"};
 
 // Parts of flat names of models that share a prefix or a block with ours.
 constexpr std::array kLookalikes = {
@@ -107,46 +93,72 @@ std::string letters_and_digits(std::string_view text) {
   return result;
 }
 
-}  // namespace
+std::string_view find_sign(std::string_view text, std::span<const Sign> signs) {
+  const auto found = std::ranges::find_if(
+      signs, [&](const Sign& sign) { return text.find(sign.part) != std::string_view::npos; });
+  return found == signs.end() ? "" : found->title;
+}
 
-std::string_view metadata_family(const safetensors::Metadata& metadata) {
+MadeFor made_for_foreign(std::string_view title) {
+  return {.name = title, .title = title, .by_metadata = true};
+}
+
+MadeFor metadata_say(const safetensors::Metadata& metadata, Families families) {
   for (const std::string_view key : kMetadataKeys) {
     const auto found = metadata.find(std::string(key));
     if (found == metadata.end()) continue;
     const std::string value = letters_and_digits(found->second);
-    for (const Sign& sign : kMetadataSigns) {
-      if (value.find(sign.part) != std::string::npos) return sign.family;
+    if (const auto title = find_sign(value, kDerived); !title.empty()) {
+      return made_for_foreign(title);
+    }
+    for (const Family* family : families) {
+      if (has_any(value, family->metadata)) return {family->name, family->title, true};
+    }
+    if (const auto title = find_sign(value, kForeign); !title.empty()) {
+      return made_for_foreign(title);
     }
   }
-  return "";
+  return {};
 }
 
-std::string_view family_title(std::string_view family) {
-  if (family == "flux") return "FLUX.1";
-  if (family == "qwen") return "Qwen-Image";
-  return family;
-}
+using Parts = std::span<const std::string_view> Family::*;
 
-void NameEvidence::add(std::string_view module) {
-  const std::string flat = flatten(module);
-  flux_ = flux_ || has_any(flat, kFluxNames);
-  qwen_ = qwen_ || has_any(flat, kQwenNames);
-  inputs_ = inputs_ || has_any(flat, kInputNames);
-}
-
-std::string_view NameEvidence::family() const {
-  if (flux_) return qwen_ ? "" : "flux";
-  return qwen_ || inputs_ ? "qwen" : "";
-}
-
-std::string_view lookalike(std::string_view module, std::string_view family) {
-  const std::string flat = flatten(module);
-  for (const Sign& sign : kLookalikes) {
-    if (flat.find(sign.part) != std::string::npos) return sign.family;
+std::vector<const Family*> named_by(
+    std::span<const std::string> flat_names, Families families, Parts parts) {
+  std::vector<const Family*> named;
+  for (const Family* family : families) {
+    const bool is_named = std::ranges::any_of(
+        flat_names, [&](std::string_view name) { return has_any(name, family->*parts); });
+    if (is_named) named.push_back(family);
   }
-  NameEvidence evidence;
-  evidence.add(module);
-  return evidence.family() == family ? "" : family_title(evidence.family());
+  return named;
+}
+
+// Null if the names are of none, or of several.
+const Family* names_say(std::span<const std::string> flat_names, Families families) {
+  std::vector<const Family*> named = named_by(flat_names, families, &Family::own_names);
+  if (named.empty()) named = named_by(flat_names, families, &Family::weak_names);
+  return named.size() == 1 ? named.front() : nullptr;
+}
+
+}  // namespace
+
+MadeFor made_for(
+    const safetensors::Metadata& metadata, std::span<const Module> modules, Families families) {
+  if (const MadeFor said = metadata_say(metadata, families); !said.name.empty()) return said;
+  std::vector<std::string> flat_names;
+  for (const Module& module : modules) {
+    if (module.place.component == "transformer") flat_names.push_back(flatten(module.name));
+  }
+  const Family* family = names_say(flat_names, families);
+  return family == nullptr ? MadeFor{} : MadeFor{.name = family->name, .title = family->title};
+}
+
+std::string_view lookalike(std::string_view module, Families families, const Family* model) {
+  const std::string flat = flatten(module);
+  if (const auto title = find_sign(flat, kLookalikes); !title.empty()) return title;
+  const Family* family = names_say({&flat, 1}, families);
+  return family == nullptr || family == model ? "" : family->title;
 }
 
 }  // namespace mflux::lora
