@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// For each file in turn: open it, find the layer of every module, see that it is a LoRA for this
+// family, settle the order of its matrices by the file as a whole, and build the updates, module by
+// module. Every tensor is read once, for its values to be checked. What does not fit is collected
+// with the keys it leaves unused; nothing is thrown away silently.
 #include "mflux/lora/load.h"
 
 #include <algorithm>
@@ -14,6 +18,7 @@
 #include "mflux/lora/algorithms/replacement.h"
 #include "mflux/lora/block_scales.h"
 #include "mflux/lora/contents.h"
+#include "mflux/lora/explain.h"
 #include "mflux/lora/made_for.h"
 #include "mflux/lora/module.h"
 #include "mflux/lora/names.h"
@@ -110,24 +115,11 @@ class Loader {
   void refuse_key(const TensorInfo& info, std::string_view why) {
     std::string message =
         why.empty()
-            ? fmt::format("'{}' is not a known key of a LoRA{}", info.name, explain_key(info.name))
+            ? fmt::format(
+                  "'{}' is not a known key of a LoRA{}", info.name, explain_key(info.name, names_))
             : fmt::format("'{}': {}", info.name, why);
     records_[info.name].reason = message;
     problem(ProblemKind::unknown_key, info.name, std::move(message));
-  }
-
-  std::string explain_key(std::string_view key) {
-    constexpr size_t kMostParts = 8;  // of an ending
-    size_t parts = 0;
-    for (size_t dot = key.rfind('.'); dot != key.npos && dot > 0; dot = key.rfind('.', dot - 1)) {
-      if (++parts > kMostParts) break;
-      const Place place = names_.resolve(key.substr(0, dot));
-      if (place.target == nullptr) continue;
-      return fmt::format(
-          ": the layer {} is known, the ending '{}' is not", place.name, key.substr(dot));
-    }
-    const std::string nearest = names_.nearest(names_.resolve(key));
-    return nearest.empty() ? "" : fmt::format("; nearest known name: {}", nearest);
   }
 
   void check_family() {
@@ -150,7 +142,7 @@ class Loader {
   void keep_applicable() {
     for (const Module& module : contents_.modules) {
       if (module.place.target == nullptr) {
-        if (!leave_out(module)) refuse(module, explain_unknown(module));
+        if (!leave_out(module)) refuse(module, explain_unknown(module, model_, names_));
         continue;
       }
       Classified classified = classify(module);
@@ -171,47 +163,6 @@ class Loader {
     for (const Part& part : module.parts) records_[part.info->name].reason = why;
     notes_.add(fmt::format("left out: {}", why), module.name);
     return true;
-  }
-
-  Refusal explain_unknown(const Module& module) {
-    const Place& place = module.place;
-    const auto component = model_.components.find(place.component);
-    if (component == model_.components.end()) {
-      return {
-          ProblemKind::unknown_module,
-          fmt::format(
-              "'{}' ({}): {} has no component {}",
-              module.name,
-              module.keys(),
-              model_.title,
-              place.component)};
-    }
-    if (component->second.empty()) {
-      return {
-          ProblemKind::component_absent,
-          fmt::format(
-              "'{}' ({}) is for {}, which is not being written",
-              module.name,
-              module.keys(),
-              place.component)};
-    }
-    std::string message =
-        fmt::format("'{}' ({}): the model has no such layer", module.name, module.keys());
-    if (const std::string why = reason(place); !why.empty()) message += "; " + why;
-    if (const std::string nearest = names_.nearest(place); !nearest.empty()) {
-      message += fmt::format("; nearest known name: {}", nearest);
-    }
-    return {ProblemKind::unknown_module, std::move(message)};
-  }
-
-  std::string reason(const Place& place) const {
-    if (std::string block = names_.missing_block(place); !block.empty()) return block;
-    if (place.component != "transformer") return "";
-    for (const MissingLayer& layer : model_.family->missing_layers) {
-      if (place.name.starts_with(layer.beginning)) return std::string(layer.why);
-    }
-    const std::string_view other = lookalike(place.name, model_.families, model_.family);
-    return other.empty() ? "" : fmt::format("this looks like a LoRA for {}", other);
   }
 
   // A single layer cannot tell (a square one fits both ways), so the file as a whole decides.
