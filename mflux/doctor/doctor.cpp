@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The file is surveyed alone, then loaded on a model: the one given, or stand-ins of each family it
+// may be for, of which the one that fits counts. The verdict follows from problems, coverage and
+// dead layers in this order.
 #include "mflux/doctor/doctor.h"
 
 #include <algorithm>
@@ -120,266 +123,271 @@ Tensors tensors_addressable(const lora::BaseModel& base) {
   return all;
 }
 
-class Reporter {
- public:
-  Reporter(const std::filesystem::path& file, const LoraReportOptions& options)
-      : file_(file), options_(options) {
-    report_.survey = lora::survey(file, models::lora_families());
+lora::Loaded load(
+    const std::filesystem::path& file,
+    const LoraReportOptions& options,
+    const std::string& block_scales,
+    const lora::BaseModel& base) {
+  const lora::LoraSpec spec{.file = file, .scale = options.scale, .block_scales = block_scales};
+  return lora::load({&spec, 1}, base);
+}
+
+void cover_model(const lora::BaseModel& base, const Tensors& hit, LoraReport& report) {
+  const Tensors all = tensors_addressable(base);
+  std::map<std::string, ComponentCoverage> components;
+  Blocks blocks;
+  for (const auto& item : all) {
+    ComponentCoverage& component = components[item.first];
+    component.component = item.first;
+    ++component.of;
+    blocks.have(item.first, layer_of(item.second));
+    if (!hit.contains(item)) continue;
+    ++component.hit;
+    blocks.hit(item.first, layer_of(item.second));
   }
-
-  LoraReport run() {
-    if (options_.model) {
-      try_on_model();
-    } else {
-      try_on_published();
-    }
-    list_dead();
-    judge();
-    return std::move(report_);
+  for (auto& [name, component] : components) report.components.push_back(std::move(component));
+  report.blocks = std::move(blocks).list();
+  Coverage coverage;
+  for (const auto& [component, tensor] : hit) coverage.hit(component, layer_of(tensor));
+  for (const auto& [component, tensors] : base.components) {
+    for (const auto& [tensor, shape] : tensors) coverage.have(component, layer_of(tensor));
   }
+  report.layers = std::move(coverage).list();
+}
 
- private:
-  // The families that may be meant: the one asked for, the one the metadata name, else all.
-  std::vector<std::string> families() const {
-    if (options_.base_model) {
-      const models::Family* asked = models::find_family(*options_.base_model);
-      if (asked != nullptr) return {std::string(models::family_name(*asked))};
-    }
-    if (report_.survey.made_for.by_metadata) return {std::string(report_.survey.made_for.name)};
-    std::vector<std::string> names;
-    for (const models::Family* family : models::families()) {
-      names.emplace_back(models::family_name(*family));
-    }
-    return names;
+// By what the file itself names.
+void cover_names(LoraReport& report) {
+  Coverage coverage;
+  Blocks blocks;
+  for (const lora::SurveyedModule& module : report.survey.modules) {
+    coverage.hit(module.component, module.layer);
+    blocks.hit(module.component, module.layer);
   }
+  report.layers = std::move(coverage).list();
+  report.blocks = std::move(blocks).list();
+}
 
-  // A published model and how the file fits it.
-  struct Trial {
-    lora::BaseModel base = {};
-    size_t known = 0;  // modules
-    bool fits = false;
-  };
-
-  // The one that the file fits, else the one whose names it has; none if two are as good.
-  const Trial* best(const std::vector<Trial>& trials) const {
-    const auto rank = [](const Trial& trial) {
-      return trial.known == 0 ? 0 : trial.known + (trial.fits ? kFits : 0);
-    };
-    if (trials.size() == 1) return &trials.front();
-    const Trial* best = nullptr;
-    for (const Trial& trial : trials) {
-      if (rank(trial) == 0) continue;
-      if (best == nullptr || rank(trial) > rank(*best)) {
-        best = &trial;
-      } else if (rank(trial) == rank(*best)) {
-        return nullptr;
-      }
-    }
-    return best;
-  }
-
-  void try_on_published() {
-    std::vector<Trial> trials;
-    Loaded loaded;
-    for (const std::string& family : families()) {
-      const auto base = published_base(report_.survey, family);
-      if (!base) continue;
-      loaded = {};               // one at a time in memory
-      loaded = load(*base, {});  // blocks are named in the words of one family
-      trials.push_back({*base, count_known(report_.survey, *base), loaded.problems.empty()});
-    }
-    for (const Trial& trial : trials) is_known_ = is_known_ || trial.known != 0;
-    if (const Trial* found = best(trials)) {
-      report_.stand_in = found->base.title;
-      try_on(found->base);
-      return;
-    }
-    report_.problems = report_.survey.problems;
-    const bool fits = std::ranges::any_of(trials, &Trial::fits);
-    if (is_known_ && !fits && report_.problems.empty()) report_.problems = loaded.problems;
-    if (is_known_) report_.notes = loaded.notes;
-    cover_names();
-  }
-
-  void try_on_model() {
-    const Checkpoint model =
-        open_checkpoint(hub::resolve_model(*options_.model), options_.base_model);
-    const lora::BaseModel base = lora_base(model);
-    report_.model = base.title;
-    Loaded loaded = try_on(base);
-    report_.kept = expected_kept(model, loaded);
-  }
-
-  Loaded load(const lora::BaseModel& base, const std::string& block_scales) const {
-    const lora::LoraSpec spec{.file = file_, .scale = options_.scale, .block_scales = block_scales};
-    return lora::load({&spec, 1}, base);
-  }
-
-  Loaded try_on(const lora::BaseModel& base) {
-    Loaded loaded = load(base, options_.block_scales);
-    report_.problems = loaded.problems;
-    report_.notes = loaded.notes;
-    find_duplicates(base);
-    find_unscaled(base);
-    if (report_.model.empty()) {
-      cover_names();
-    } else {
-      cover_model(base, tensors_hit(loaded));
-    }
-    return loaded;
-  }
-
-  void cover_model(const lora::BaseModel& base, const Tensors& hit) {
-    const Tensors all = tensors_addressable(base);
-    std::map<std::string, ComponentCoverage> components;
-    Blocks blocks;
-    for (const auto& item : all) {
-      ComponentCoverage& component = components[item.first];
-      component.component = item.first;
-      ++component.of;
-      blocks.have(item.first, layer_of(item.second));
-      if (!hit.contains(item)) continue;
-      ++component.hit;
-      blocks.hit(item.first, layer_of(item.second));
-    }
-    for (auto& [name, component] : components) report_.components.push_back(std::move(component));
-    report_.blocks = std::move(blocks).list();
-    Coverage coverage;
-    for (const auto& [component, tensor] : hit) coverage.hit(component, layer_of(tensor));
-    for (const auto& [component, tensors] : base.components) {
-      for (const auto& [tensor, shape] : tensors) coverage.have(component, layer_of(tensor));
-    }
-    report_.layers = std::move(coverage).list();
-  }
-
-  // By what the file itself names.
-  void cover_names() {
-    Coverage coverage;
-    Blocks blocks;
-    for (const lora::SurveyedModule& module : report_.survey.modules) {
-      coverage.hit(module.component, module.layer);
-      blocks.hit(module.component, module.layer);
-    }
-    report_.layers = std::move(coverage).list();
-    report_.blocks = std::move(blocks).list();
-  }
-
-  void find_duplicates(const lora::BaseModel& base) {
-    const lora::Names names(base);
-    std::map<std::string, std::map<std::string, std::vector<std::string>>> by_rows;
-    for (const lora::SurveyedModule& module : report_.survey.modules) {
-      const lora::Target* target = names.resolve(module.name).target;
-      if (target == nullptr) continue;
-      for (const lora::TargetRows& rows : target->rows) {
-        const std::string layer = fmt::format("{}/{}", rows.component, layer_of(rows.tensor));
-        by_rows[layer][fmt::format("{}+{}", rows.begin, rows.count)].push_back(module.name);
-      }
-    }
-    std::set<std::vector<std::string>> seen;  // a fused layer is told once, not by its parts
-    for (const auto& [layer, ranges] : by_rows) {
-      for (const auto& [range, modules] : ranges) {
-        if (modules.size() < 2 || !seen.insert(modules).second) continue;
-        report_.duplicates.push_back({layer, modules});
-      }
+std::vector<DuplicateModules> find_duplicates(
+    const lora::Survey& survey, const lora::Names& names) {
+  std::map<std::string, std::map<std::string, std::vector<std::string>>> by_rows;
+  for (const lora::SurveyedModule& module : survey.modules) {
+    const lora::Target* target = names.resolve(module.name).target;
+    if (target == nullptr) continue;
+    for (const lora::TargetRows& rows : target->rows) {
+      const std::string layer = fmt::format("{}/{}", rows.component, layer_of(rows.tensor));
+      by_rows[layer][fmt::format("{}+{}", rows.begin, rows.count)].push_back(module.name);
     }
   }
-
-  // Modules that the scales given leave without effect.
-  void find_unscaled(const lora::BaseModel& base) {
-    lora::BlockScales scales(options_.block_scales, base);
-    const lora::Names names(base);
-    for (const lora::SurveyedModule& module : report_.survey.modules) {
-      const lora::Target* target = names.resolve(module.name).target;
-      if (options_.scale == 0) {
-        unscaled_[module.name] = "strength 0";
-      } else if (target != nullptr && scales.of(*target) == 0) {
-        unscaled_[module.name] = "the scale of its block is 0";
-      }
+  std::vector<DuplicateModules> duplicates;
+  std::set<std::vector<std::string>> seen;  // a fused layer is told once, not by its parts
+  for (const auto& [layer, ranges] : by_rows) {
+    for (const auto& [range, modules] : ranges) {
+      if (modules.size() < 2 || !seen.insert(modules).second) continue;
+      duplicates.push_back({layer, modules});
     }
   }
+  return duplicates;
+}
 
-  void list_dead() {
-    for (const lora::SurveyedModule& module : report_.survey.modules) {
-      const auto unscaled = unscaled_.find(module.name);
-      if (!module.dead.empty()) {
-        report_.dead.push_back({module.name, module.dead});
-      } else if (unscaled != unscaled_.end()) {
-        report_.dead.push_back({module.name, unscaled->second});
-      }
+// Why modules are without effect at the scales given, by name.
+std::map<std::string, std::string> find_unscaled(
+    const lora::Survey& survey,
+    const lora::Names& names,
+    const LoraReportOptions& options,
+    const lora::BaseModel& base) {
+  std::map<std::string, std::string> unscaled;
+  lora::BlockScales scales(options.block_scales, base);
+  for (const lora::SurveyedModule& module : survey.modules) {
+    const lora::Target* target = names.resolve(module.name).target;
+    if (options.scale == 0) {
+      unscaled[module.name] = "strength 0";
+    } else if (target != nullptr && scales.of(*target) == 0) {
+      unscaled[module.name] = "the scale of its block is 0";
     }
   }
+  return unscaled;
+}
 
-  void judge() {
-    const std::string on = report_.model.empty() ? report_.stand_in : report_.model;
-    const std::string_view made_for =
-        report_.survey.made_for.by_metadata ? report_.survey.made_for.title : "";
-    const size_t alive = report_.survey.modules.size() - report_.dead.size();
-    if (is_whole_refusal()) {
-      report_.fit = Fit::fits_not;
-      report_.verdict = report_.problems.front().message;
-    } else if (on.empty() && made_for.empty() && !is_known_) {
-      report_.fit = Fit::untold;
-      report_.verdict = unknown_verdict();
-    } else if (!report_.problems.empty()) {
-      report_.fit = Fit::fits_not;
-      const size_t more = report_.problems.size() - 1;
-      report_.verdict = fmt::format(
-          "does not fit{}{}: {}{}",
-          on.empty() ? "" : " ",
-          on,
-          report_.problems.front().message,
-          more == 0 ? "" : fmt::format(" (and {} more)", more));
-    } else if (on.empty()) {
-      report_.verdict = made_for.empty()
-                            ? fmt::format("could be for {}; --model tells", models::family_titles())
-                            : fmt::format("made for {}, which is not supported", made_for);
-      report_.fit = made_for.empty() ? Fit::untold : Fit::fits_not;
-    } else if (alive == 0) {
-      report_.fit = Fit::nothing;
-      report_.verdict = fmt::format("fits {} but changes nothing: every layer is dead", on);
-    } else {
-      report_.fit = Fit::fits;
-      report_.verdict = report_.model.empty()
-                            ? fmt::format("fits {} as it was published; --model tries a model", on)
-                            : fmt::format("fits {}: every key can be merged", on);
+void list_dead(const std::map<std::string, std::string>& unscaled, LoraReport& report) {
+  for (const lora::SurveyedModule& module : report.survey.modules) {
+    const auto found = unscaled.find(module.name);
+    if (!module.dead.empty()) {
+      report.dead.push_back({module.name, module.dead});
+    } else if (found != unscaled.end()) {
+      report.dead.push_back({module.name, found->second});
     }
   }
+}
 
-  // Something else than a LoRA, or nothing that could be tried.
-  bool is_whole_refusal() const {
-    using lora::ProblemKind;
-    return !report_.problems.empty() && report_.problems.front().module.empty() &&
-           (report_.problems.front().kind == ProblemKind::no_lora ||
-            report_.problems.front().kind == ProblemKind::empty ||
-            report_.problems.front().kind == ProblemKind::several_adapters);
+Loaded try_on(
+    const std::filesystem::path& file,
+    const LoraReportOptions& options,
+    const lora::BaseModel& base,
+    LoraReport& report) {
+  Loaded loaded = load(file, options, options.block_scales, base);
+  const lora::Names names(base);
+  report.problems = loaded.problems;
+  report.notes = loaded.notes;
+  report.duplicates = find_duplicates(report.survey, names);
+  list_dead(find_unscaled(report.survey, names, options, base), report);
+  return loaded;
+}
+
+void try_on_model(
+    const std::filesystem::path& file, const LoraReportOptions& options, LoraReport& report) {
+  const Checkpoint model = open_checkpoint(hub::resolve_model(*options.model), options.base_model);
+  const lora::BaseModel base = lora_base(model);
+  report.model = base.title;
+  Loaded loaded = try_on(file, options, base, report);
+  cover_model(base, tensors_hit(loaded), report);
+  report.kept = expected_kept(model, loaded);
+}
+
+// The families that may be meant: the one asked for, the one the metadata name, else all.
+std::vector<std::string_view> candidates(
+    const lora::Survey& survey, const LoraReportOptions& options) {
+  if (options.base_model) {
+    const models::Family* asked = models::find_family(*options.base_model);
+    if (asked != nullptr) return {models::family_name(*asked)};
   }
-
-  std::string unknown_verdict() const {
-    std::string_view other;
-    for (const lora::SurveyedModule& module : report_.survey.modules) {
-      other = lora::lookalike(module.layer, models::lora_families(), nullptr);
-      if (!other.empty()) break;
-    }
-    return fmt::format(
-        "none of its layers is one of {}{}{}",
-        models::family_titles(),
-        other.empty() ? "" : "; it looks like a LoRA for ",
-        other);
+  if (survey.made_for.by_metadata) return {survey.made_for.name};
+  std::vector<std::string_view> names;
+  for (const models::Family* family : models::families()) {
+    names.push_back(models::family_name(*family));
   }
+  return names;
+}
 
-  static constexpr size_t kFits = 1'000'000;  // above every number of modules
-
-  const std::filesystem::path& file_;
-  const LoraReportOptions& options_;
-  bool is_known_ = false;  // at least one layer, by some family
-  LoraReport report_;
-  std::map<std::string, std::string> unscaled_;  // module -> why
+// A published model and how the file fits it.
+struct Trial {
+  lora::BaseModel base = {};
+  // Modules.
+  size_t known = 0;
+  bool fits = false;
 };
+
+// The one that the file fits, else the one whose names it has; null if two are as good.
+const Trial* best_of(const std::vector<Trial>& trials) {
+  constexpr size_t kFits = 1'000'000;  // above every number of modules
+  const auto rank = [](const Trial& trial) {
+    return trial.known == 0 ? 0 : trial.known + (trial.fits ? kFits : 0);
+  };
+  if (trials.size() == 1) return &trials.front();
+  const Trial* best = nullptr;
+  for (const Trial& trial : trials) {
+    if (rank(trial) == 0) continue;
+    if (best == nullptr || rank(trial) > rank(*best)) {
+      best = &trial;
+    } else if (rank(trial) == rank(*best)) {
+      return nullptr;
+    }
+  }
+  return best;
+}
+
+// Is at least one layer known by some family.
+bool try_on_published(
+    const std::filesystem::path& file, const LoraReportOptions& options, LoraReport& report) {
+  std::vector<Trial> trials;
+  Loaded loaded;
+  for (const std::string_view family : candidates(report.survey, options)) {
+    const auto base = published_base(report.survey, family);
+    if (!base) continue;
+    loaded = {};  // one at a time in memory
+    // Blocks are named in the words of one family.
+    loaded = load(file, options, {}, *base);
+    trials.push_back({*base, count_known(report.survey, *base), loaded.problems.empty()});
+  }
+  const bool is_known = std::ranges::any_of(trials, [](const Trial& t) { return t.known != 0; });
+  cover_names(report);
+  if (const Trial* found = best_of(trials)) {
+    report.stand_in = found->base.title;
+    try_on(file, options, found->base, report);
+    return is_known;
+  }
+  report.problems = report.survey.problems;
+  const bool fits = std::ranges::any_of(trials, &Trial::fits);
+  if (is_known && !fits && report.problems.empty()) report.problems = loaded.problems;
+  if (is_known) report.notes = loaded.notes;
+  list_dead({}, report);
+  return is_known;
+}
+
+// Something else than a LoRA, or nothing that could be tried.
+bool is_whole_refusal(const std::vector<lora::Problem>& problems) {
+  using lora::ProblemKind;
+  if (problems.empty() || !problems.front().module.empty()) return false;
+  const ProblemKind kind = problems.front().kind;
+  return kind == ProblemKind::no_lora || kind == ProblemKind::empty ||
+         kind == ProblemKind::several_adapters;
+}
+
+std::string unknown_verdict(const lora::Survey& survey) {
+  std::string_view other;
+  for (const lora::SurveyedModule& module : survey.modules) {
+    other = lora::lookalike(module.layer, models::lora_families(), nullptr);
+    if (!other.empty()) break;
+  }
+  return fmt::format(
+      "none of its layers is one of {}{}{}",
+      models::family_titles(),
+      other.empty() ? "" : "; it looks like a LoRA for ",
+      other);
+}
+
+std::string misfit(const std::vector<lora::Problem>& problems, const std::string& on) {
+  const size_t more = problems.size() - 1;
+  return fmt::format(
+      "does not fit{}{}: {}{}",
+      on.empty() ? "" : " ",
+      on,
+      problems.front().message,
+      more == 0 ? "" : fmt::format(" (and {} more)", more));
+}
+
+struct Verdict {
+  Fit fit;
+  std::string text;
+};
+
+// `is_known`: see try_on_published(); it counts where no model was tried.
+Verdict judge(const LoraReport& report, bool is_known) {
+  const std::string on = report.model.empty() ? report.stand_in : report.model;
+  const lora::MadeFor& made_for = report.survey.made_for;
+  if (is_whole_refusal(report.problems)) return {Fit::fits_not, report.problems.front().message};
+  if (on.empty() && !made_for.by_metadata && !is_known) {
+    return {Fit::untold, unknown_verdict(report.survey)};
+  }
+  if (!report.problems.empty()) return {Fit::fits_not, misfit(report.problems, on)};
+  if (on.empty() && made_for.by_metadata) {
+    return {Fit::fits_not, fmt::format("made for {}, which is not supported", made_for.title)};
+  }
+  if (on.empty()) {
+    return {Fit::untold, fmt::format("could be for {}; --model tells", models::family_titles())};
+  }
+  if (report.survey.modules.size() == report.dead.size()) {
+    return {Fit::nothing, fmt::format("fits {} but changes nothing: every layer is dead", on)};
+  }
+  return {
+      Fit::fits,
+      report.model.empty() ? fmt::format("fits {} as it was published; --model tries a model", on)
+                           : fmt::format("fits {}: every key can be merged", on)};
+}
 
 }  // namespace
 
 LoraReport report_lora(const std::filesystem::path& file, const LoraReportOptions& options) {
-  return Reporter(file, options).run();
+  LoraReport report{.survey = lora::survey(file, models::lora_families())};
+  bool is_known = false;
+  if (options.model) {
+    try_on_model(file, options, report);
+  } else {
+    is_known = try_on_published(file, options, report);
+  }
+  Verdict verdict = judge(report, is_known);
+  report.fit = verdict.fit;
+  report.verdict = std::move(verdict.text);
+  return report;
 }
 
 }  // namespace mflux

@@ -75,7 +75,7 @@ struct LoraReport {
   std::vector<LayerCoverage> layers = {};  // with a model its layers, else the file's
   std::vector<DeadModule> dead = {};
   std::vector<DuplicateModules> duplicates = {};
-  std::vector<ExpectedKept> kept = {};  // with a model; see expected_kept.h
+  std::vector<ExpectedKept> kept = {};  // with a model; see sampled_kept.h
   std::vector<lora::Problem> problems = {};
   std::vector<std::string> notes = {};
 };

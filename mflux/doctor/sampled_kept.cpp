@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// For each width a plan is made as a save would; of every tensor that a LoRA changes some rows, in
+// runs spread evenly, go through the tiles of a save, and what they keep is scaled up to all rows.
+// Tensors that are merged as a whole are merged once for all widths.
 #include "mflux/doctor/sampled_kept.h"
 
 #include <algorithm>
