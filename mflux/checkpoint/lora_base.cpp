@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// The tables make targets and canonical shapes of every component that is there; where there is no
+// model, of the published one, in the widths that the file's matrices show.
 #include "mflux/checkpoint/lora_base.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// PEFT's configuration, as JSON from a file or from metadata: its general rank and alpha, and
+// patterns that give single layers others. A layer is looked for in the patterns in their order and
+// the first that matches counts, as in PEFT; work is bounded, since both come from a stranger.
 #include "mflux/lora/adapter_config.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Each part of the argument is read on its own into the targets it means; of a target that several
+// mean, the last part is kept. Targets are looked up by the first tensor they change, so that every
+// name of a layer has the same scale.
 #include "mflux/lora/block_scales.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Reads headers and configuration only: the headers of all files become one, whose offsets count in
+// the files joined; every key is taken apart by the grammar and sorted into its module. Names and
+// numbers of tensors are limited, since each key costs some thousand bytes here.
 #include "mflux/lora/contents.h"
 
 #include <algorithm>

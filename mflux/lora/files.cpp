@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// An index names its shards; of a folder every file must be a shard of one set, and none may be
+// missing. Nothing is opened but the index.
 #include "mflux/lora/files.h"
 
 #include <algorithm>

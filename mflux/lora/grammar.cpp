@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A key is tried against the endings from the first to the last, each as a word, perhaps an
+// adapter's name, and a tail; what is left in front is the module. Keys that are known not to be a
+// weight's are found by any part of the name. No key is matched by a model's layers here.
 #include "mflux/lora/grammar.h"
 
 #include <algorithm>

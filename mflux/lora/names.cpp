@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Prefixes are taken off as long as what is left is not a name itself; then the name is looked up,
+// as it is or flat. Only where that fails is it compared with known names, by edit distance between
+// names whose numbers are left out, and for a limited number of them.
 #include "mflux/lora/names.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A pattern is compiled to steps, of which all that could be next are followed at once through the
+// name (Thompson's construction): there is no going back, so no pattern of a file can take long.
+// Most patterns are plain text, which is compared as it is.
 #include "mflux/lora/pattern.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Looks at every place where trainers state an alpha, tensors, the two configurations, metadata,
+// and lists those that load() did not take. It reads scalars only.
 #include "mflux/lora/stated_alphas.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// A file with one key of a LoRA is one. Of any other, names tell what it is: parts that only one
+// kind of file has, then the layers themselves, compared with the model's.
 #include "mflux/lora/stranger.h"
 
 #include <algorithm>

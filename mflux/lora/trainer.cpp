@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Metadata that only one trainer writes count first, then what metadata name a program as, then
+// keys in a style of one.
 #include "mflux/lora/trainer.h"
 
 #include <algorithm>

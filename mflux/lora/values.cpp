@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Values are read from the mapped file in pieces, so that no tensor is in memory as a whole; the
+// tests look at bits, without converting.
 #include "mflux/lora/values.h"
 
 #include <algorithm>

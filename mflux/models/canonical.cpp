@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Every source tensor is looked for in the spellings of its naming, in order; the first that fits
+// says which canonical layers its rows are, and they are cut by the rule of the spelling. What
+// remains is unknown, and a canonical tensor without rows is missing; both are told in one error,
+// with the nearest names. Cost: tensors times spellings, comparisons of text.
 #include "mflux/models/canonical.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Where there is no model, the tables stand in: the published widths and depths make headers. A
+// width that the file's matrices show replaces the published one: every matrix is two equations
+// over the letters of its layer's shape, solved one unknown at a time.
 #include "mflux/models/published.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Blocks and layers of the tables are joined to full names, and composites to lists of them. For
+// mflux's names a flat list of stages is counted anew: stage and place from one number, and back.
 #include "mflux/models/spelling.h"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Each module's rows are mapped to layers of the other dialect: through the canonical tensors they
+// change, so that fused and split layers, and halves that are swapped, are the same. What a layer
+// gets is put together when headers are planned, for their sizes, and again when it is written, a
+// layer at a time. Of algorithms beyond pairs and differences only the names change.
 #include "mflux/lora/convert/convert.h"
 
 #include <algorithm>

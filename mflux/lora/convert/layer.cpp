@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Pairs that share A and the scale become one pair with their Bs below each other; all others stand
+// side by side, A below A and B beside B, so that the product is the sum. Values are copied bit by
+// bit unless scales differ: then those of B are brought to one, in F32 if their own dtype does not
+// do.
 #include "mflux/lora/convert/layer.h"
 
 #include <algorithm>

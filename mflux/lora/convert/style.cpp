@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// One row per dialect; what stands before a component is the family's (lora/family.h).
 #include "mflux/lora/convert/style.h"
 
 #include <algorithm>
