@@ -22,8 +22,8 @@ struct Quoted {
   std::string message;
 };
 
-// The first column of every table of messages, blocks that begin with one, and what the text quotes
-// of those that are provoked here.
+// The first column of every table of messages, what list items explain, blocks that begin with one,
+// and what the text quotes of those that are provoked here.
 std::vector<Quoted> quoted_messages() {
   std::vector<Quoted> quoted;
   for (const Page& page : pages_below(source_folder())) {
@@ -33,6 +33,9 @@ std::vector<Quoted> quoted_messages() {
         for (const std::string& message : spans_of(row->front()))
           quoted.push_back({page.name, message});
       }
+    }
+    for (const std::string& term : page.terms) {
+      for (const std::string& message : spans_of(term)) quoted.push_back({page.name, message});
     }
     for (const std::string& span : page.spans) {
       const bool known = std::ranges::any_of(provoked_messages(), [&](const Provoked& provoked) {

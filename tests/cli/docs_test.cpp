@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "mflux/models/family.h"
 #include "tests/cli/help.h"
@@ -24,16 +26,48 @@ TEST_CASE("what is code, a table, a link and an anchor of a page is seen") {
       folder / "a.md",
       "# One `two`: 3\n\ntext `x\ny`, [b](b.md#part), [gone](gone.md), [here](#one-two-3)\n\n"
       "| m | n |\n|---|---|\n| `a|b` | [c](b.md#none) |\n\n```\nmflux save\n# [no](link)\n```\n\n"
-      "    indented\n");
+      "    indented\n- `m`, \\\n  no\n- `o`\n  p\n- q\n  r\n");
   write_file(folder / "b.md", "## Part\n[out](https://example.org) [up](../b.md)\n");
   const Page page = read_page(folder.path(), "a.md");
   CHECK(
       page.blocks ==
       std::vector<std::vector<std::string>>{{"mflux save", "# [no](link)"}, {"indented"}});
-  CHECK(page.spans == std::vector<std::string>{"two", "x y", "a|b"});
+  CHECK(page.spans == std::vector<std::string>{"two", "x y", "a|b", "m", "o"});
+  CHECK(page.terms == std::vector<std::string>{"- `m`, \\\n", "- `o`\n  p\n"});
   REQUIRE(page.tables.size() == 1);
   CHECK(page.tables[0] == std::vector<TableRow>{{"m", "n"}, {"`a|b`", "[c](b.md#none)"}});
   CHECK(broken_links(folder.path()) == "a.md: gone.md\na.md: b.md#none\nb.md: ../b.md\n");
+}
+
+// Of UTF-8: bytes that begin a character.
+size_t characters(const std::string& line) {
+  return static_cast<size_t>(std::ranges::count_if(
+      line, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
+}
+
+std::string long_lines(const fs::path& root) {
+  constexpr size_t kMost = 139;
+  std::string found;
+  for (const Page& page : pages_below(root)) {
+    std::istringstream text(read_file(root / page.name));
+    size_t number = 0;
+    for (std::string line; std::getline(text, line);) {
+      ++number;
+      if (characters(line) > kMost) found += fmt::format("{}:{}\n", page.name, number);
+    }
+  }
+  return found;
+}
+
+TEST_CASE("lines of the pages are below 140 characters") {
+  const TempDir folder;
+  std::string umlauts;
+  for (size_t i = 0; i < 139; ++i) umlauts += "\u00fc";
+  write_file(folder / "a.md", std::string(139, 'a') + "\n" + umlauts + "\n");
+  CHECK(long_lines(folder.path()) == "");
+  write_file(folder / "b.md", "b\n" + std::string(140, 'b') + "\n" + umlauts + "u");
+  CHECK(long_lines(folder.path()) == "b.md:2\nb.md:3\n");
+  CHECK(long_lines(source_folder()) == "");
 }
 
 TEST_CASE("every link in a page leads to a file and a heading") {

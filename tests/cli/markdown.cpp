@@ -87,6 +87,7 @@ class Reader {
  private:
   void read_text(const std::string& line) {
     text_ += line + "\n";
+    read_term(line);
     if (line.starts_with("#"))
       page_.anchors.insert(anchor_of(trimmed(line.substr(line.find(' ')))));
     if (!line.starts_with("|")) {
@@ -99,12 +100,22 @@ class Reader {
     if (!is_rule(row)) page_.tables.back().push_back(row);
   }
 
+  void read_term(const std::string& line) {
+    const bool begins = line.starts_with("- `");
+    if (begins) page_.terms.emplace_back();
+    in_term_ = begins || (in_term_ && line.starts_with("  "));
+    if (!in_term_) return;
+    page_.terms.back() += line + "\n";
+    if (line.ends_with("\\")) in_term_ = false;
+  }
+
   Page& page_;
   std::string text_ = {};
   std::string before_ = {};
   bool fenced_ = false;
   bool indented_ = false;
   bool in_table_ = false;
+  bool in_term_ = false;
 };
 
 }  // namespace

@@ -16,6 +16,9 @@ struct Page {
   std::vector<std::vector<std::string>> blocks = {};  // of code: fenced, or indented by four
   std::vector<std::string> spans = {};                // `code` in the text and in tables
   std::vector<std::vector<TableRow>> tables = {};     // the first row is the header
+  // Of list items that begin with code: what stands before a line break ("\" at the end of a line);
+  // the whole item, if it has none.
+  std::vector<std::string> terms = {};
   std::vector<std::string> links = {};                // targets, of pictures too
   std::set<std::string> anchors = {};                 // of headings, as GitHub makes them
 };
