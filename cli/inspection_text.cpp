@@ -95,7 +95,7 @@ void add_folders(const ModelReport& report, Lines& lines) {
                           : format_printable("{} ({} files)", folder.name, folder.files));
   }
   if (!folders.empty())
-    lines.push_back(format_printable("Beside them: {}", fmt::join(folders, ", ")));
+    lines.push_back(format_printable("Also there: {}", fmt::join(folders, ", ")));
 }
 
 void add_receipt(const ModelReport& report, Lines& lines) {

@@ -74,8 +74,7 @@ void add_lora_options(CLI::App& app, LoraArguments& arguments) {
          "Factors for parts of each LoRA, on top of its scale, one argument per LoRA: "
          "PART=SCALE,... where PART is a list of blocks (double:0-5, single, "
          "transformer_blocks:*), a component (text_encoder), a layer outside the blocks (proj_out) "
-         "or * for all; the last "
-         "that fits counts")
+         "or * for all; the last that fits counts")
       ->type_name("PARTS")
       ->take_all();
 }

@@ -95,18 +95,16 @@ constexpr auto kTexts = std::to_array<ManualText>({
      kProgramPages},
     {"save",
      "Reads the model once, adds the LoRAs in float32 in the order given, quantizes or rounds "
-     "once, "
-     "and writes the folder OUT with a receipt, bake.json. A key of a LoRA that fits nothing is an "
-     "error before the first byte is written. Memory does not grow with the model.\n\n"
-     "The output depends on inputs and options only. A save that was killed goes on where it "
-     "stopped when the same command is given again.",
+     "once, and writes the folder OUT with a receipt, bake.json. A key of a LoRA that fits nothing "
+     "is an error before the first byte is written. Memory does not grow with the model.\n\n"
+     "The output depends only on inputs and options. A save that was killed continues where it "
+     "stopped when the same command is run again.",
      kSaveExamples,
      kSavePages},
     {"verify",
      "Checks a saved folder against its index, its headers and its receipt: every file, every "
-     "hash, "
-     "every key of every LoRA. With --base it bakes again from the model and the same LoRAs and "
-     "compares bit for bit.",
+     "hash, every key of every LoRA. With --base it bakes again from the model and the same LoRAs "
+     "and compares bit for bit.",
      kVerifyExamples,
      kVerifyPages},
     {"inspect",
@@ -116,7 +114,7 @@ constexpr auto kTexts = std::to_array<ManualText>({
      kInspectExamples,
      kInspectPages},
     {"compare",
-     "Reads two models in float32, whatever their layouts and formats, and prints of each tensor "
+     "Reads two models in float32, whatever their layouts and formats, and prints for each tensor "
      "that differs the largest error, the relative error and the signal-to-noise ratio. Ends with "
      "status 4 if anything differs.",
      kCompareExamples,
@@ -124,16 +122,14 @@ constexpr auto kTexts = std::to_array<ManualText>({
     {"report",
      "Makes one HTML page from a saved folder's receipt and headers: a verdict in one sentence, "
      "inputs, sizes, the share of every LoRA kept and the error layer by layer, how every tensor "
-     "is "
-     "stored, what was left out. With --images it shows pictures side by side and says how far "
+     "is stored, what was left out. With --images it shows pictures side by side and says how far "
      "each is from the reference. The page needs no network and no script.",
      kReportExamples,
      kReportPages},
     {"generate",
      "Makes a PNG for each seed. The model may be packed or not, saved by this program, by "
-     "Python's "
-     "mflux or by diffusers; LoRAs are applied at run time. The same seed gives the picture of "
-     "Python's mflux up to floating-point noise. The recipe is stored in the PNG.",
+     "Python's mflux or by diffusers; LoRAs are applied at run time. The same seed gives the "
+     "picture of Python's mflux up to floating-point noise. The recipe is stored in the PNG.",
      kGenerateExamples,
      kGeneratePages},
     {"completion",
@@ -144,7 +140,7 @@ constexpr auto kTexts = std::to_array<ManualText>({
      {}},
     {"manual",
      "Writes these pages, one for the program and one for each subcommand, into a folder that is "
-     "made if it is missing. 'cmake --install' does the same.",
+     "created if it is missing. 'cmake --install' does the same.",
      kManualExamples,
      {}},
 });

@@ -114,7 +114,7 @@ void print_text(const Plan& plan, const lora::Loaded& loras, Console& console) {
         component.metadata.at("quantization_level")));
   }
   for (const std::string& note : plan.notes) console.result(format_printable("Note: {}", note));
-  console.result(format_printable("In all {}; nothing was written.", format_size(plan.bytes())));
+  console.result(format_printable("{} in all; nothing was written.", format_size(plan.bytes())));
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ void check_subcommand(const std::vector<std::string>& arguments) {
     if (*given == subcommand.name) return;
     names += fmt::format("{}{}", names.empty() ? "" : ", ", subcommand.name);
   }
-  fail(ErrorKind::usage, "there is no command '{}', expected one of {}", *given, names);
+  fail(ErrorKind::usage, "unknown command '{}', expected one of {}", *given, names);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ class Recipe {
     const nlohmann::json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (value->is_string()) return value->get<std::string>();
-    fail("{} is {}, expected a text", key, excerpt(*value));
+    fail("{} is {}, expected a string", key, excerpt(*value));
   }
 
   const nlohmann::json& list(const char* key) const {
@@ -112,7 +112,7 @@ GenerateOptions parse(const nlohmann::json& object) {
   options.image = recipe.text("image");
   options.image_strength = required(recipe.real("image_strength"), "image_strength");
   for (const nlohmann::json& reference : recipe.list("references")) {
-    if (!reference.is_string()) fail("a reference is {}, expected a text", excerpt(reference));
+    if (!reference.is_string()) fail("a reference is {}, expected a string", excerpt(reference));
     options.references.emplace_back(reference.get<std::string>());
   }
   options.mask = recipe.text("mask");
@@ -164,7 +164,7 @@ GenerateOptions read_recipe(const std::filesystem::path& png) {
       fail("{}: its recipe cannot be read: {}", png.string(), error.what());
     }
   }
-  fail("{}: has no recipe of mflux.cpp", png.string());
+  fail("{}: has no recipe from mflux.cpp", png.string());
 }
 
 }  // namespace mflux::cli

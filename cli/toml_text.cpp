@@ -72,13 +72,13 @@ class TomlText {
         break;
       case '.':
         if (++dots_ > kMostDepth) {
-          refuse(fmt::format("more than {} keys within each other", kMostDepth));
+          refuse(fmt::format("keys nested more than {} deep", kMostDepth));
         }
         line_begins_ = false;
         break;
       case '-':
       case ':':
-        if (c == ':' || follows_year()) refuse("a date or a time, which no job has");
+        if (c == ':' || follows_year()) refuse("a date or a time, which a job cannot have");
         line_begins_ = false;
         break;
       default:
@@ -103,7 +103,7 @@ class TomlText {
   void open(char bracket) {
     count_value();
     if (open_.size() == kMostDepth) {
-      refuse(fmt::format("more than {} brackets within each other", kMostDepth));
+      refuse(fmt::format("brackets nested more than {} deep", kMostDepth));
     }
     open_ += bracket;
     const bool is_header = line_begins_ && open_ == "[";

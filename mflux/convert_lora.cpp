@@ -49,7 +49,7 @@ void check_output(const fs::path& file, const ConvertOptions& options) {
   }
   if (!fs::exists(output)) return;
   if (fs::equivalent(file, output)) {
-    fail(ErrorKind::usage, "{}: is the file that is to be converted", output.string());
+    fail(ErrorKind::usage, "{}: is the file to be converted", output.string());
   }
   if (!options.overwrite) {
     fail(ErrorKind::usage, "{}: exists; --overwrite replaces it", output.string());

@@ -27,9 +27,8 @@ void check_apart(const fs::path& path, const fs::path& other) {
   if (blind == other_blind) {
     fail(
         ErrorKind::usage,
-        "{} and {}: these outputs of the job differ in case alone, and many disks (most Macs') "
-        "take "
-        "them for one folder; name one differently",
+        "{} and {}: these outputs of the job differ only in case, and many disks (most Macs') "
+        "treat them as one folder; rename one",
         other.string(),
         path.string());
   }
@@ -43,7 +42,7 @@ void check_apart(const fs::path& path, const fs::path& other) {
 }
 
 void check_outputs(const std::vector<SaveOptions>& outputs) {
-  if (outputs.empty()) fail(ErrorKind::usage, "the job has no output");
+  if (outputs.empty()) fail(ErrorKind::usage, "the job has no outputs");
   std::vector<fs::path> paths;
   for (const SaveOptions& options : outputs) {
     if (options.output.empty()) fail(ErrorKind::usage, "an output of the job has no path");

@@ -134,7 +134,7 @@ class Verifier {
 
   std::string check_seal(std::string_view text, const fs::path& path) const {
     if (!receipt_->is_sealed) {
-      return "this receipt, of an older version, has none: a change of it is not found";
+      return "this receipt, of an older version, has none: a change to it would go unnoticed";
     }
     if (const std::string problem = seal_problem(text); !problem.empty()) {
       fail("{}: {}", path.string(), problem);
@@ -207,9 +207,7 @@ class Verifier {
     const std::string_view title = models::family_title(*model.family);
     if (report_.absent.empty()) return fmt::format("a whole {}", title);
     return fmt::format(
-        "{}, without {}: for a picture these are needed too",
-        title,
-        fmt::join(report_.absent, ", "));
+        "{}, without {}: a picture needs these too", title, fmt::join(report_.absent, ", "));
   }
 
   static std::string check_total_size(const TensorFolder& folder) {
@@ -367,7 +365,7 @@ class Verifier {
     }
     if (!different.empty()) {
       fail(
-          "not the model that was baked: {} (not the contents that the receipt lists)",
+          "not the model that was baked: {} (its contents are not those the receipt lists)",
           Shown{listed(different)});
     }
   }

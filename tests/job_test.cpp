@@ -185,7 +185,7 @@ TEST_CASE("outputs that collide, or do not fit into the memory, are wrong usage"
     CAPTURE(name);
     CHECK(contains(
         message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / name; }),
-        "differ in case alone"));
+        "differ only in case"));
   }
   CHECK(contains(
       message([&](JobOptions& job) { job.outputs[1].output = tiny.folder / "EIGHT/in"; }),

@@ -66,7 +66,7 @@ TEST_CASE("a receipt of many keys is read in linear time") {
   CHECK(soon([&] { parse_receipt(with(text, "options"), "r"); }) == "");
   ReportFacts facts;
   const std::string said = soon([&] { report::read_receipt(with(text, "kept"), "r", facts); });
-  CHECK(contains(said, "r: not a receipt: kept of LoRA 'key 000000', there are 1"));
+  CHECK(contains(said, "r: not a receipt: kept names LoRA 'key 000000', but there are 1"));
 }
 
 TEST_CASE("a LoRA's configuration is read in linear time, or refused by a limit") {

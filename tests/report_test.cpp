@@ -311,9 +311,9 @@ TEST_CASE("a folder without a receipt, or with a broken one, is refused by name"
   CHECK(contains(broken("/loras/0/dialect", 7), file + ": not a receipt"));
   CHECK(contains(broken("/baked/0/relative_error", "small"), file + ": not a receipt"));
   CHECK(contains(broken("/baked/0/kept/0", "all"), file + ": not a receipt"));
-  CHECK(contains(broken("/baked/0/kept/1", 1), "kept of LoRA '1', there are 1"));
-  CHECK(contains(broken("/baked/0/kept/0x", 1), "kept of LoRA '0x', there are 1"));
-  CHECK(contains(broken("/baked/0/tensor", "to_q"), "tensor 'to_q' names no component"));
+  CHECK(contains(broken("/baked/0/kept/1", 1), "kept names LoRA '1', but there are 1"));
+  CHECK(contains(broken("/baked/0/kept/0x", 1), "kept names LoRA '0x', but there are 1"));
+  CHECK(contains(broken("/baked/0/tensor", "to_q"), "tensor 'to_q' has no component in its name"));
 }
 
 TEST_CASE("a file of tensors that is missing or damaged is refused by name") {

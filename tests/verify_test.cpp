@@ -142,7 +142,7 @@ TEST_CASE("a file that is missing, too long or too short is found") {
   CHECK(
       contains(found(saved.files_only()), fmt::format("has {} bytes, the receipt says", size - 1)));
   fs::resize_file(shard, size + 1);
-  CHECK(contains(found(saved.files_only()), "data that no tensor owns"));
+  CHECK(contains(found(saved.files_only()), "Some of the data belongs to no tensor"));
 }
 
 TEST_CASE("a folder without an index is an unfinished save") {

@@ -21,7 +21,7 @@ void check_told_apart(const std::string& where, const std::vector<std::string>& 
     const auto [other, is_new] = seen.emplace(without_case(name), &name);
     if (is_new || *other->second == name) continue;
     fail(
-        "{}: {} and {} differ in case alone, and many disks (most Macs') take them for one file; "
+        "{}: {} and {} differ only in case, and many disks (most Macs') treat them as one file; "
         "rename or remove one",
         where,
         *other->second,

@@ -42,7 +42,9 @@ void check_planned_with(const Checkpoint& model, const std::string& copied, std:
   for (const Component& component : model.components) {
     if (copied != component.name + "/config.json" || component.source.config.empty()) continue;
     if (hash_text(component.source.config) == hash) continue;
-    fail("{}: was changed while it was read: start again", copied_source(model, copied).string());
+    fail(
+        "{}: was changed while it was being read: start again",
+        copied_source(model, copied).string());
   }
 }
 
@@ -110,7 +112,7 @@ void Bake::begin() {
   report_.resumed_shards = output_.finished().size();
   if (report_.resumed_shards != 0) {
     headline(fmt::format(
-        "Going on with an unfinished save: {} shard(s) are already there", report_.resumed_shards));
+        "Resuming an unfinished save: {} shard(s) are already there", report_.resumed_shards));
   }
 }
 

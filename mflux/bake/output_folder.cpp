@@ -212,7 +212,7 @@ void OutputFolder::check_disk(uint64_t bytes) const {
   std::error_code error;
   const fs::path ancestor = existing_ancestor(work_);
   const fs::space_info space = fs::space(ancestor, error);
-  if (error) fail("{}: cannot ask for free space: {}", ancestor.string(), error.message());
+  if (error) fail("{}: cannot tell how much space is free: {}", ancestor.string(), error.message());
   if (space.available < bytes) {
     fail(
         "{}: not enough space: {:.2f} GB are free, {:.2f} GB are needed",
@@ -238,16 +238,14 @@ void OutputFolder::create() {
   owns_work_ = true;
   if (!work_lock()->works()) {
     notes_.push_back(fmt::format(
-        "{}: this file system has no locks: let no second save write there at the same time",
+        "{}: this file system has no locks: do not let a second save write there at the same time",
         target_.string()));
   }
   for (Leftover& left : stale_) {
     const std::string problem = remove_folder(left.path);
     if (!problem.empty()) {
       notes_.push_back(fmt::format(
-          "{}: an earlier save left it, and it cannot be removed: {}",
-          left.path.string(),
-          problem));
+          "{}: left by an earlier save, and cannot be removed: {}", left.path.string(), problem));
     }
   }
   stale_.clear();
@@ -268,7 +266,7 @@ void OutputFolder::lock_work() {
     fail_busy(target_);
   }
   if (!holds_nothing(work_)) {
-    fail("{}: another save has just written it; give the command again", work_.string());
+    fail("{}: another save has just written it; run the command again", work_.string());
   }
 }
 
@@ -322,7 +320,7 @@ void OutputFolder::replace_target() {
   } else if (target_lock_->is_of(target_)) {
     old = swap_folders(work_, target_, beside(kOld));
   } else {
-    fail("{}: was replaced or removed while its new contents were made", target_.string());
+    fail("{}: was replaced or removed while the new folder was being written", target_.string());
   }
   work_ = target_;
   published_ = true;

@@ -225,8 +225,7 @@ class Planner {
     if (requantized_) {
       plan_.notes.push_back(
           "The model is already quantized and is quantized again, which loses precision twice; "
-          "bake "
-          "from the full-precision model if you have it");
+          "bake from the full-precision model if you have it");
     }
     if (dequantized_) {
       plan_.notes.push_back(
@@ -246,7 +245,8 @@ class Planner {
               ? "The source is one file: the output holds the transformer alone, without text "
                 "encoders, VAE and tokenizers"
               : fmt::format(
-                    "The source has no {}, and neither has the output", fmt::join(absent_, ", ")));
+                    "The source has no {}, so the output has none either",
+                    fmt::join(absent_, ", ")));
     }
   }
 

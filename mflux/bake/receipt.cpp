@@ -170,7 +170,7 @@ void check_members(const nlohmann::json& json) {
        kReceiptSeal});
   for (const auto& [name, value] : json.items()) {
     if (std::ranges::find(kMembers, name) == kMembers.end()) {
-      fail("it has a member '{}', which a receipt of this version has not", name);
+      fail("its member '{}' is unknown to this version", name);
     }
   }
 }
@@ -222,7 +222,7 @@ LoraRecord lora_record(const nlohmann::json& json) {
 
 Receipt receipt_from_json(const nlohmann::json& json) {
   if (json.at("format") != "mflux.cpp bake" || json.at("format_version") != 1) {
-    fail("it is of another version");
+    fail("it has another format or version");
   }
   check_members(json);
   Receipt receipt;

@@ -24,9 +24,7 @@ std::string seal_problem(std::string_view receipt) {
   const std::string begin = fmt::format(",\n \"{}\": ", kReceiptSeal);
   const size_t at = receipt.rfind(begin);
   if (at != receipt.npos && receipt == sealed(receipt.substr(0, at))) return "";
-  return fmt::format(
-      "its bytes are not those that its {} was made of: it was changed after the save",
-      kReceiptSeal);
+  return fmt::format("its bytes do not match its {}: it was changed after the save", kReceiptSeal);
 }
 
 }  // namespace mflux

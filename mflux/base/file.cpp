@@ -107,7 +107,7 @@ void File::read(uint64_t offset, std::span<std::byte> out) const {
     if (got < 0) fail_errno(path_, fmt::format("cannot read {} bytes at {}", wanted, offset));
     if (got == 0) {
       fail(
-          "{}: ends at byte {}, but byte {} was to be read. Perhaps an incomplete download?",
+          "{}: ends at byte {}, but byte {} is needed. Perhaps an incomplete download?",
           path_.string(),
           size(),
           end);
@@ -127,7 +127,7 @@ void File::write(uint64_t offset, std::span<const std::byte> data) const {
     const ssize_t done =
         retry([&] { return ::pwrite(fd_, data.data(), wanted, static_cast<off_t>(offset)); });
     if (done < 0) fail_errno(path_, fmt::format("cannot write {} bytes at {}", wanted, offset));
-    if (done == 0) fail("{}: no byte could be written at {}", path_.string(), offset);
+    if (done == 0) fail("{}: nothing could be written at {}", path_.string(), offset);
     offset += static_cast<uint64_t>(done);
     data = data.subspan(static_cast<size_t>(done));
   }

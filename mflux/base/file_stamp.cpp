@@ -55,10 +55,10 @@ void check_unchanged(const fs::path& path, const FileStamp& stamp) {
   const FileStamp now = stamp_of(path);
   if (now == stamp) return;
   if (now.device != stamp.device || now.inode != stamp.inode) {
-    fail("{}: was replaced by another file while it was read: start again", path.string());
+    fail("{}: was replaced by another file while it was being read: start again", path.string());
   }
   fail(
-      "{}: was written to while it was read ({} bytes, before {}): start again",
+      "{}: was written to while it was being read ({} bytes, before {}): start again",
       path.string(),
       now.bytes,
       stamp.bytes);

@@ -18,7 +18,7 @@ struct Walk {
   void go(const fs::path& folder, const std::string& prefix) {
     const fs::path real = fs::canonical(folder);
     if (std::find(above.begin(), above.end(), real) != above.end()) {
-      fail("{}: a link that leads in a circle", folder.string());
+      fail("{}: a link to a folder that contains it", folder.string());
     }
     above.push_back(real);
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {

@@ -122,8 +122,7 @@ class Completeness {
     if (is_there(model_.path / kIndex)) promised_ = read_index(model_.path / kIndex);
     if (promised_.empty() && alone()) return others();
     if (fs::exists(model_.path / kJournal)) {
-      fail(
-          "{}: an unfinished save; give the same command again to finish it", model_.path.string());
+      fail("{}: an unfinished save; run the same command again to finish it", model_.path.string());
     }
     for (const std::string& name : weights_) check_part(name);
     for (const std::string& name : tokenizers_) check_part(name);
@@ -172,7 +171,7 @@ class Completeness {
   void refuse() const {
     if (problems_.empty()) return;
     fail(
-        "{}: not a whole {} model (an incomplete download?). Of what {} it lacks:\n  {}",
+        "{}: not a whole {} model (an incomplete download?). Missing from what {}:\n  {}",
         model_.path.string(),
         models::family_title(*model_.family),
         promised_.empty() ? "such a folder holds" : "model_index.json promises",

@@ -58,8 +58,7 @@ QuantFormat stored_format(
       packed[1] * 32 % columns != 0) {
     fail(
         "{}: tensor '{}' has packed shape {} but scales {}; expected one row of scales per row and "
-        "a "
-        "scale per {} weights",
+        "one scale per {} weights",
         file,
         weight.info.name,
         to_string(packed),

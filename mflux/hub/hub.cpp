@@ -190,7 +190,7 @@ void refuse_other_spelling(const std::string& name) {
   std::ranges::replace(scale, ',', '.');
   fail(
       ErrorKind::usage,
-      "{}: the scale is an argument of its own: --lora {} --lora-scale {}",
+      "{}: the scale is a separate argument: --lora {} --lora-scale {}",
       name,
       name.substr(0, end),
       scale);

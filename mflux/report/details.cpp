@@ -21,14 +21,14 @@ std::optional<double> number(const Json& json) {
 
 int raised_from(const Json& bits, const std::string& file) {
   if (const auto number = whole_number(bits, 8)) return static_cast<int>(*number);
-  fail("{}: not a receipt: raised_from_bits is {}, expected up to 8", file, excerpt(bits));
+  fail("{}: not a receipt: raised_from_bits is {}, expected at most 8", file, excerpt(bits));
 }
 
 size_t lora_index(const std::string& text, size_t loras, const std::string& file) {
   size_t index = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   if (error != std::errc() || end != text.data() + text.size() || index >= loras) {
-    fail("{}: not a receipt: kept of LoRA '{}', there are {}", file, text, loras);
+    fail("{}: not a receipt: kept names LoRA '{}', but there are {}", file, text, loras);
   }
   return index;
 }
@@ -40,7 +40,7 @@ BakedTensor baked_tensor(const Json& json, size_t loras, const std::string& file
       .relative_error = number(json.at("relative_error"))};
   const size_t slash = tensor.name.find('/');
   if (slash == tensor.name.npos) {
-    fail("{}: not a receipt: tensor '{}' names no component", file, tensor.name);
+    fail("{}: not a receipt: tensor '{}' has no component in its name", file, tensor.name);
   }
   tensor.place = place_of(tensor.name.substr(0, slash), tensor.name.substr(slash + 1));
   for (const auto& [index, kept] : json.at("kept").items()) {

@@ -56,8 +56,7 @@ void put_layers(std::string& out, const ReportFacts& facts) {
       "<h2>Layer by layer</h2>\n<h3>Kept</h3>\n<p class=\"quiet\">How much of a LoRA's change is "
       "still there after storing. 100&nbsp;% (dashed) is all of it; a little more or less is the "
       "luck of rounding. Less than {:.0f}&nbsp;% (the lower dashed line, if in sight) was kept in "
-      "{} of "
-      "{} layers. Point at a dot for its name.</p>\n",
+      "{} of {} layers. Point at a dot for its name.</p>\n",
       100 * kKeptWarning,
       low,
       facts.baked.size());

@@ -47,7 +47,7 @@ Listed list_files(const fs::path& folder) {
   if (variants.contains("")) return variants.at("");
   if (variants.size() > 1) {
     fail(
-        "{}: holds the variants {} and {} but no main file; leave the one that is meant",
+        "{}: holds the variants {} and {} but no main file; keep only the one you mean",
         folder.string(),
         variants.begin()->first,
         std::next(variants.begin())->first);
@@ -78,8 +78,8 @@ void check_series(const fs::path& folder, const std::vector<std::string>& names)
     uint64_t missing = 1;
     while (found.contains(missing)) ++missing;
     fail(
-        "{}: {} of {} shards of '{}' are there, and no index; shard {} is missing (an incomplete "
-        "download?)",
+        "{}: {} of {} shards of '{}' are there, without an index; shard {} is missing (an "
+        "incomplete download?)",
         folder.string(),
         found.size(),
         shards,

@@ -119,7 +119,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   bool string(string_t& value) override {
     if (state_ == State::metadata) {
       if (metadata_.size() == kMaxMetadata) {
-        fail("{}: the metadata have more than {} keys", file_, kMaxMetadata);
+        fail("{}: the metadata has more than {} keys", file_, kMaxMetadata);
       }
       metadata_[key_] = std::move(value);
       return true;
@@ -229,7 +229,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   void check_inner_key(const std::string& name) const {
     const bool second = (name == "dtype" && entry_.dtype) || (name == "shape" && entry_.shape) ||
                         (name == "data_offsets" && entry_.offsets);
-    if (second) fail("{}: tensor '{}' has two '{}'", file_, entry_.name, name);
+    if (second) fail("{}: tensor '{}' has '{}' twice", file_, entry_.name, name);
     if (name != "dtype" && name != "shape" && name != "data_offsets") {
       fail(
           "{}: tensor '{}' has the unknown key '{}', expected dtype, shape and data_offsets",
@@ -317,7 +317,7 @@ void check_layout(
         data_bytes,
         end,
         end > data_bytes ? "Perhaps an incomplete download?"
-                         : "There is data that no tensor owns.");
+                         : "Some of the data belongs to no tensor.");
   }
 }
 

@@ -41,7 +41,7 @@ class IndexReader : public nlohmann::json_sax<Json> {
 
   Index take() {
     if (!has_map_) refuse_map();
-    if (index_.entries.empty()) fail("{}: the index names no tensor", path_);
+    if (index_.entries.empty()) fail("{}: the index names no tensors", path_);
     sort_entries();
     sort_files();
     return std::move(index_);

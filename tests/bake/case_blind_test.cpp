@@ -21,11 +21,11 @@ TEST_CASE("paths that differ in case or in how an accent is written are one on a
   CHECK(without_case("\xff") != without_case("\xfe"));  // no UTF-8: as it is
 }
 
-TEST_CASE("names that differ in case alone are refused, in folders too") {
+TEST_CASE("names that differ only in case are refused, in folders too") {
   const auto message = [](const std::vector<std::string>& names) {
     return error_of([&] { check_told_apart("model", names); });
   };
-  CHECK(contains(message({"a", "b", "A"}), "model: a and A differ in case alone"));
+  CHECK(contains(message({"a", "b", "A"}), "model: a and A differ only in case"));
   CHECK(contains(message({"Tokenizer/x", "tokenizer/X"}), "Tokenizer/x and tokenizer/X differ"));
   CHECK_NOTHROW(check_told_apart("model", {"a/b", "b/a", "ab", "a/b"}));
 }

@@ -83,7 +83,7 @@ TEST_CASE("an input that changes while a save reads it is named, and nothing is 
       const Old written;
       const std::string other =
           error_of_save(written.options(), moment, [&] { written.overwrite(file); });
-      CHECK(contains(other, written.path(file) + ": was written to while it was read"));
+      CHECK(contains(other, written.path(file) + ": was written to while it was being read"));
       CHECK_FALSE(fs::exists(written.path("out")));
     }
   }
@@ -110,7 +110,7 @@ TEST_CASE("a folder that was to be replaced stays, and so do the outputs of a jo
   };
   CHECK(contains(
       error_of([&] { save_job(job, events); }),
-      tiny.path("model/text_encoder/config.json") + ": was written to while it was read"));
+      tiny.path("model/text_encoder/config.json") + ": was written to while it was being read"));
   CHECK_FALSE(fs::exists(tiny.path("a")));
   CHECK_FALSE(fs::exists(tiny.path("b")));
 }

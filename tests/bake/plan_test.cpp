@@ -188,7 +188,7 @@ TEST_CASE("options that contradict each other or the model are wrong usage") {
       "mxfp4 is always 4 bits"));
 }
 
-TEST_CASE("files of one output that differ in case alone are refused before anything is written") {
+TEST_CASE("files of one output that differ only in case are refused before anything is written") {
   for (const std::string name : {"tokenizer/Vocab.json", "tokenizer/merges.TXT"}) {
     CAPTURE(name);
     const TinySave tiny;
@@ -197,7 +197,7 @@ TEST_CASE("files of one output that differ in case alone are refused before anyt
     const Error error = refusal(tiny.options());
     CHECK(error.kind() == ErrorKind::failed);
     CHECK(contains(error.what(), name + " and tokenizer/"));
-    CHECK(contains(error.what(), "differ in case alone"));
+    CHECK(contains(error.what(), "differ only in case"));
   }
 }
 

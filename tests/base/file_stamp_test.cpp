@@ -47,7 +47,7 @@ TEST_CASE("a file that was replaced, written to, cut or removed is named") {
   }
   SUBCASE("written to, as many bytes") {
     write_file(path, "same");
-    CHECK(contains(problem(), path.string() + ": was written to while it was read"));
+    CHECK(contains(problem(), path.string() + ": was written to while it was being read"));
   }
   SUBCASE("cut, the time put back") {
     const auto time = fs::last_write_time(path);

@@ -58,7 +58,7 @@ TEST_CASE("a joined file that is not there, or became shorter, is an error with 
   CHECK(bytes_of(files, 0, 10) == "0123456789");
   CHECK(bytes_of(files, 12, 2) == "23");
   const std::string message = error_of([&] { bytes_of(files, 12, 3); });
-  CHECK(contains(message, "b: ends at byte 4, but byte 5 was to be read"));
+  CHECK(contains(message, "b: ends at byte 4, but byte 5 is needed"));
 }
 
 }  // namespace

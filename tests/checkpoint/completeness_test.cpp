@@ -151,7 +151,7 @@ TEST_CASE("without model_index.json the family says what is whole") {
   CHECK_NOTHROW(save(options));
   fs::remove_all(options.output);
   fs::remove_all(model.path("tokenizer"));
-  model.check({"Of what such a folder holds it lacks:\n  tokenizer: there is no such folder"});
+  model.check({"Missing from what such a folder holds:\n  tokenizer: there is no such folder"});
   fs::remove_all(model.path("transformer"));
   model.check({"transformer: there is no such folder"});
 }

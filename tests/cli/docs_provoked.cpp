@@ -345,7 +345,7 @@ constexpr Provoked kProvoked[] = {
     {"the command is for Qwen-Image", 2, other_family},
     {"LoRA file not found", 1, no_lora},
     {"is a URL", 2, lora_by_url},
-    {"the scale is an argument of its own", 2, scale_in_name},
+    {"the scale is a separate argument", 2, scale_in_name},
     {"is not a number; write", 2, scale_with_comma},
     {"It is a web page", 1, web_page},
     {"is not a LoRA but a VAE", 3, vae_as_lora},

@@ -45,7 +45,7 @@ TEST_CASE("mflux-save-qwen takes every variant of Qwen-Image and nothing else") 
 TEST_CASE("an unknown command is named, with those there are") {
   const ProgramRun run = run_program({"bake", "--model", "m"});
   CHECK(run.status == 2);
-  CHECK(contains(run.err, "there is no command 'bake', expected one of save, verify, inspect"));
+  CHECK(contains(run.err, "unknown command 'bake', expected one of save, verify, inspect"));
   CHECK(contains(run_program({}).err, "A subcommand is required"));
 }
 

@@ -197,11 +197,11 @@ TEST_CASE("a recipe's numbers are taken as they are, or refused by name") {
   }
   CHECK(contains(replayed(models, "steps", "2147483647").err, "from 1 to 10000"));
   CHECK(contains(replayed(models, "width", "4294967312").err, "from 1 to 16384"));
-  CHECK(contains(replayed(models, "model", "7").err, "model is 7, expected a text"));
+  CHECK(contains(replayed(models, "model", "7").err, "model is 7, expected a string"));
   CHECK(contains(replayed(models, "seed", "null").err, "seed is missing"));
   CHECK(contains(replayed(models, "loras", "{}").err, "loras is {}, expected a list"));
   CHECK(contains(replayed(models, "loras", "[7]").err, "is not a JSON object"));
-  CHECK(contains(replayed(models, "references", "[7]").err, "a reference is 7, expected a text"));
+  CHECK(contains(replayed(models, "references", "[7]").err, "a reference is 7, expected a string"));
   const std::string deep(40'000, '[');
   CHECK(contains(
       replayed(models, "mask", deep + std::string(40'000, ']')).err,

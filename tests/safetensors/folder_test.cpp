@@ -148,7 +148,7 @@ TEST_CASE("without an index the numbers of the shards must be complete") {
   add_file(folder, "m-00001-of-00003.safetensors", "a", 1);
   CHECK(contains(
       error_of([&] { open_folder(folder.path()); }),
-      "1 of 3 shards of 'm' are there, and no index; shard 2 is missing"));
+      "1 of 3 shards of 'm' are there, without an index; shard 2 is missing"));
   add_file(folder, "m-00003-of-00003.safetensors", "c", 1);
   CHECK(contains(error_of([&] { open_folder(folder.path()); }), "shard 2 is missing"));
   add_file(folder, "m-00002-of-00003.safetensors", "b", 1);

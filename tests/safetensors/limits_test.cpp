@@ -83,7 +83,7 @@ TEST_CASE("a header that says more than any model has is refused by the limit's 
   };
   const std::vector<Case> table = {
       {many_tensors(kMaxTensors + 1, "0"), "f: the header has more than 100000 tensors"},
-      {metadata_of(10'001), "f: the metadata have more than 10000 keys"},
+      {metadata_of(10'001), "f: the metadata has more than 10000 keys"},
       {"{" + entry(longest + "x", "0") + "}",
        "f: a tensor's name has 1001 bytes, expected at most"},
       {R"({"__metadata__":{")" + longest + R"(x":""}})", "f: a key of the metadata has 1001 bytes"},
@@ -180,7 +180,7 @@ TEST_CASE("an index that is damaged or says too much is refused with its name") 
       {"null", "the index has no weight_map"},
       {R"({"weight_map":[{"a":"b"}]})", "the index has no weight_map"},
       {R"({"metadata":{"weight_map":{"a":"b"}}})", "the index has no weight_map"},
-      {R"({"weight_map":{}})", "names no tensor"},
+      {R"({"weight_map":{}})", "names no tensors"},
       {named + "1}}", "weight_map['a'] is not a file name"},
       {named + "null}}", "weight_map['a'] is not a file name"},
       {named + "[\"b\"]}}", "weight_map['a'] is not a file name"},
