@@ -36,7 +36,7 @@ class Console {
   void object(const nlohmann::ordered_json& json);
   void log(std::string_view line, bool important);
   void note(std::string_view line);  // about what was asked for; on standard error always
-  // What is wrong with what was looked at, beside the results that say it too: on standard error.
+  // What is wrong with what was looked at: on standard error too, as well as in the results.
   // `message` is printable already.
   void wrong(std::string_view message);
   // Draws `verb`, a bar and `text` on a terminal, where a bar is wanted.

@@ -16,7 +16,8 @@ std::string read_prompt(const std::string& file);
 // Refuses what was given as `option` if it is not UTF-8.
 void check_text(std::string_view option, std::string_view text);
 
-// Refuses, before anything is computed, a name that is no PNG or a folder that cannot be written.
+// Refuses, before anything is computed, a name that is not a PNG's or a folder that cannot be
+// written.
 void check_output(const std::filesystem::path& output);
 
 // `output` with {seed} replaced; with several seeds and no {seed}, "_seed_N" before the suffix. A

@@ -21,7 +21,7 @@ struct LoraArguments {
   std::vector<std::string> block_scales = {};  // one per LoRA, or none
 };
 
-// Why the text is no number that a scale can be: "" if it is, or if CLI11 says so itself.
+// Why the text cannot be a scale; "" if it can, or if CLI11 says so itself.
 std::string why_no_scale(const std::string& text);
 
 void add_lora_options(CLI::App& app, LoraArguments& arguments);

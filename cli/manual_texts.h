@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a manual page says besides its options: those stand in the parser.
+// What a manual page says besides its options, which come from the parser.
 #pragma once
 
 #include <span>
@@ -16,7 +16,7 @@ struct ManualText {
   std::string_view command;                 // of the subcommand; "": the whole program
   std::string_view about;                   // paragraphs, an empty line between two
   std::span<const Example> examples;        // shown by --help too
-  std::span<const std::string_view> pages;  // files in docs/ that tell more
+  std::span<const std::string_view> pages;  // files in docs/ that say more
 };
 
 // Throws if the subcommand has none.

@@ -44,7 +44,7 @@ void finish(TensorDifference& difference, const kernels::ErrorSums& sums) {
                                           : 10 * std::log10(sums.exact_sq / sums.error_sq);
 }
 
-// Takes values that are no numbers out of the sums; false if one of them is not the same in both.
+// Takes values that are not numbers out of the sums; false if one of them is not the same in both.
 bool equal_apart_from_numbers(std::span<float> a, std::span<float> b) {
   if (kernels::all_finite(a) && kernels::all_finite(b)) return true;
   bool equal = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How long work tells what it does, and is told to stop.
+// How a long operation reports what it does, and how it is stopped.
 #pragma once
 
 #include <atomic>
@@ -14,15 +14,15 @@ struct SaveProgress {
   uint64_t bytes_total = 0;
 };
 
-// How a long save tells what it does. Called from one thread at a time, but not always the same
-// one.
+// Called from one thread at a time, but not always the same one.
 struct SaveEvents {
-  std::function<void(std::string_view line)> log = {};  // every step
-  std::function<void(std::string_view line)> headline =
-      {};  // a line per component and what needs attention
+  // Every step.
+  std::function<void(std::string_view line)> log = {};
+  // A line per component, and what needs attention.
+  std::function<void(std::string_view line)> headline = {};
   std::function<void(const SaveProgress&)> progress = {};
-  std::atomic<bool>* stop =
-      nullptr;  // set it (from a signal handler, say) to end with an Error of kind interrupted
+  // Set it, from a signal handler for instance, to end with an Error of kind interrupted.
+  std::atomic<bool>* stop = nullptr;
 };
 
 }  // namespace mflux

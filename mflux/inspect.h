@@ -30,7 +30,7 @@ struct InspectOptions {
 
 struct ComponentReport {
   std::string name = {};  // folder
-  bool of_family = true;  // else the family has no such component, and nothing reads it
+  bool of_family = true;  // false: the family has no such component; nothing reads it
   std::map<std::string, size_t> blocks = {};   // "transformer_blocks" -> how many
   size_t tensors = 0;                          // a packed matrix is one
   uint64_t parameters = 0;                     // unpacked
@@ -49,7 +49,7 @@ struct FolderReport {
 };
 
 struct ModelReport {
-  Checkpoint checkpoint = {};  // `family` is null if it is no model this program knows
+  Checkpoint checkpoint = {};  // `family` is null for a model this program does not know
   std::string unknown = {};    // why that is
   std::string variant = {};    // "dev", "schnell", ...; "" if nothing tells
   std::string saved_by = {};   // "mflux 0.24.0", "mflux.cpp 0.1.0"; "" if the metadata do not say

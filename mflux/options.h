@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What can be asked of a save.
+// The options of a save.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace mflux {
 // A bake in which less than this share of a LoRA survives is worth a warning.
 constexpr double kKeptWarning = 0.9;
 
-// What is stored moved more than the LoRA asks for, or against it: its share then says how rounding
-// happened to fall, not what survived, and counts as none.
+// Weights that moved by more than the LoRA asks for, or against it, say how rounding happened to
+// fall, not what survived of the LoRA: such a share counts as nothing.
 constexpr double kKeptNoise = 0.1;
 constexpr bool is_noise(double kept) {
   return kept > 1 + kKeptNoise || kept < -kKeptNoise;
@@ -55,17 +55,18 @@ struct LoraRequest {
 struct SaveOptions {
   std::string model = {};                      // folder, file or name; see hub/hub.h
   std::optional<std::string> base_model = {};  // family or known model, where the files cannot tell
-  std::filesystem::path output =
-      {};                  // created; must be absent, empty or an unfinished save of the same
+  // Created; must be absent, empty, or an unfinished save with the same inputs and options.
+  std::filesystem::path output = {};
   bool overwrite = false;  // replace what is there once the new folder is complete
-  std::optional<int> bits =
-      {};  // none with affine mode: no quantization (a packed source stays packed)
+  // 2, 3, 4, 5, 6 or 8; none with affine mode: no quantization (a packed source stays packed).
+  std::optional<int> bits = {};
   QuantMode mode = QuantMode::affine;
   std::optional<int> group_size = {};   // weights per scale; none: the mode's own
   bool quantize_at_load = false;        // record the level, keep full precision on disk
   std::vector<LoraRequest> loras = {};  // merged in this order
   OnLoraFailure on_lora_failure = OnLoraFailure::error;
-  std::optional<double> min_kept = {};  // 0..1; a LoRA of which less survives rounding is an error
+  // From 0 to 1: it is an error if less than this share of a LoRA survives rounding.
+  std::optional<double> min_kept = {};
   BakeRounding rounding = BakeRounding::automatic;
   // More bits for packed layers in which less than min_kept (none: kKeptWarning) of a LoRA
   // survives.
@@ -75,9 +76,9 @@ struct SaveOptions {
   // shards can be the same files in several outputs of a job.
   std::set<std::string> apart = {};
   uint64_t max_shard_bytes = uint64_t{2} << 30;
-  uint64_t max_memory = uint64_t{1}
-                        << 30;  // bytes of buffers, 16 MiB or more; mapped LoRA files do not count
-  bool sha256 = false;          // add sha256 beside XXH3-128 in the receipt
+  // Bytes of buffers, at least 16 MiB; mapped LoRA files do not count.
+  uint64_t max_memory = uint64_t{1} << 30;
+  bool sha256 = false;  // add sha256 to the XXH3-128 in the receipt
 
   // The format asked for, or none; throws a usage Error if MLX has no such format.
   std::optional<QuantFormat> quant_format() const;

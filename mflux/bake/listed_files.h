@@ -13,8 +13,8 @@
 namespace mflux {
 
 // Whether a program that reads models (ours, mflux, diffusers, transformers, ComfyUI) may load or
-// run a file of this name: weights, indexes, configurations, tokenizers, code. Not what lies beside
-// a model for people: pages, pictures and their recipes, licences, what the system leaves.
+// run a file of this name: weights, indexes, configurations, tokenizers, code. Not what lies next
+// to a model for people: pages, pictures and their recipes, licences, what the system leaves.
 bool is_loaded_by_readers(std::string_view file_name);
 
 // Those in `folder` and below, hidden or not, links read through, that `outputs` does not list.

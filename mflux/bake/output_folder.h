@@ -3,7 +3,7 @@
 //
 // Every file is written under a hidden name, synced and renamed; the indexes come last. A hidden
 // journal lists finished shards, so that the same save can go on after a kill. A folder that is to
-// be replaced is left alone until the new one is complete beside it, and then they change places.
+// be replaced is left alone until the new one next to it is complete; then they change places.
 // A lock keeps a second save out; what a killed one left is found by the next.
 #pragma once
 
@@ -40,7 +40,7 @@ class OutputFolder {
   void check_disk(uint64_t bytes) const;  // that there is room for them, and that we may write
   uint64_t device() const;                // that it lies on
   const std::filesystem::path& target() const { return target_; }  // absolute
-  // The folder, or the one beside it. Removes what killed saves left.
+  // Makes the folder, or the one next to it that will replace it. Removes what killed saves left.
   void create();
   // What the user should know, said once: no lock, an old folder that could not be removed.
   std::vector<std::string> take_notes();
@@ -48,9 +48,8 @@ class OutputFolder {
   // A path inside; its parent exists afterwards.
   std::filesystem::path prepare(const std::string& relative);
   std::filesystem::path path(const std::string& relative) const { return work_ / relative; }
-  const std::map<std::string, FinishedShard>& finished() const {
-    return journal_.shards;
-  }  // by file
+  // By file.
+  const std::map<std::string, FinishedShard>& finished() const { return journal_.shards; }
   void add_finished(const std::string& file, FinishedShard shard);  // written to the journal
 
   // Every file is there: puts the indexes (relative path, text) in place, replaces the old folder.

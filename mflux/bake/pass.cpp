@@ -18,8 +18,8 @@
 namespace mflux {
 namespace {
 
-constexpr uint64_t kTileBytes =
-    1 << 20;  // of the source; part of the result's definition, so never an option
+// Of the source. Sums are added tile by tile, so this is part of the result: never an option.
+constexpr uint64_t kTileBytes = 1 << 20;
 
 // What becomes of one source tensor.
 struct SourceUses {

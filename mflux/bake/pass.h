@@ -33,23 +33,27 @@ class Sink {
 };
 
 struct PassOptions {
-  uint64_t max_memory = uint64_t{1} << 30;
-  const std::atomic<bool>* stop =
-      nullptr;                        // set it to end the pass with an Error of kind interrupted
-  std::vector<bool> skip_shard = {};  // shards that are already there; empty: none
-  std::function<bool(const PlannedTensor&)> only = {};  // the others are left out; empty: all
-  bool hash_inputs = true;  // also reads what no tensor needs, for the hash of the whole file
+  uint64_t max_memory = uint64_t{1} << 30;  // bytes
+  // Set it to end the pass with an Error of kind interrupted.
+  const std::atomic<bool>* stop = nullptr;
+  // Shards that are already there; empty: none.
+  std::vector<bool> skip_shard = {};
+  // Tensors that it returns false for are left out; empty: all are computed.
+  std::function<bool(const PlannedTensor&)> only = {};
+  // Also reads what no tensor needs, for the hash of the whole file.
+  bool hash_inputs = true;
+
   // Called from one thread at a time, as the sink is.
-  std::function<void(size_t)> on_shard_begin = {};  // first bytes go to the sink next
-  std::function<void(size_t)> on_shard_done = {};   // all bytes of a shard are with the sink
+  std::function<void(size_t)> on_shard_begin = {};  // the sink gets its first bytes next
+  std::function<void(size_t)> on_shard_done = {};   // the sink has all of its bytes
   std::function<void(const PlannedTensor&, const BakeSums&)> on_tensor_done = {};
   std::function<void(uint64_t source_bytes)> on_progress = {};  // bytes read so far
 };
 
 struct PassResult {
   std::map<const PlannedTensor*, BakeSums> baked;
-  std::map<std::string, std::string>
-      input_hashes;  // "component/file" -> XXH3-128, of every weight file
+  // "component/file" -> XXH3-128, of every weight file.
+  std::map<std::string, std::string> input_hashes;
 };
 
 // Bytes of tensors that run_pass() will read.

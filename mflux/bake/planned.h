@@ -30,8 +30,8 @@ struct PlannedPart {
 struct PlannedTensor {
   size_t component = 0;  // index into Checkpoint::components
   models::MappedTensor mapped = {};
-  std::optional<QuantFormat> format = {};  // packed so; none: mapped.dtype
-  bool copied = false;                     // the stored bytes go over unchanged
+  std::optional<QuantFormat> format = {};  // how it is packed; none: stored as mapped.dtype
+  bool copied = false;                     // the stored bytes are copied unchanged
   std::optional<int> raised_from = {};     // bits it would have had without --escalate
   bool keeps_delta = false;                // rounded so that the LoRAs survive
   // Per piece of `mapped`: what LoRAs add to its canonical tensor; null if nothing.
@@ -64,8 +64,8 @@ struct PlannedComponent {
   size_t shards = 0;
 };
 
-// Canonical tensors that are merged as a whole and together (whole.h), from the first of their
-// source tensors in the pass to the last.
+// Canonical tensors that are merged as a whole and together (whole_matrix.h), from the first of
+// their source tensors in the pass to the last.
 struct WholeGroup {
   std::vector<std::string> tensors = {};        // keys of *Plan::contributions
   std::string reason = {};                      // the algorithm that needs it
@@ -82,7 +82,7 @@ struct Plan {
   std::vector<PlannedComponent> components = {};  // parallel to Checkpoint::components
   std::vector<PlannedTensor> tensors = {};        // in the order they are read
   std::vector<PlannedShard> shards = {};
-  std::vector<std::string> copied = {};  // files that go over as they are, relative
+  std::vector<std::string> copied = {};  // files copied as they are; relative paths
   // What the LoRAs add to each tensor, in LoRA order. Points into the Loaded that the plan was made
   // from, and PlannedTensor::deltas into it: copies of a plan share it.
   std::shared_ptr<const ContributionsByName> contributions =

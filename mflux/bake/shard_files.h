@@ -24,10 +24,12 @@ class ShardFiles : public Sink {
   ~ShardFiles() override;
 
   void write(const PlannedPart& part, uint64_t offset, std::span<const std::byte> data) override;
-  void add_baked(
-      const PlannedTensor& tensor, const BakeSums& sums);  // before its shard is finished
-  void finish(size_t shard);  // all bytes written: the rest happens behind the scenes
-  void wait();  // until all finished shards are in place; rethrows what went wrong with them
+  // Before its shard is finished.
+  void add_baked(const PlannedTensor& tensor, const BakeSums& sums);
+  // All bytes are written: the rest happens in the background.
+  void finish(size_t shard);
+  // Until all finished shards are in place; rethrows what went wrong with them.
+  void wait();
 
  private:
   struct OpenShard {

@@ -6,7 +6,7 @@
 
 namespace mflux {
 
-// Fills in the parts of every tensor, the shards with their headers, and what components tell of
+// Fills in the parts of every tensor, the shards with their headers, and what components say of
 // them, from the tensors' formats and the options. May be called again after a change of options.
 void lay_out_shards(Plan& plan);
 

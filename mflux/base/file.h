@@ -61,7 +61,7 @@ class MappedFile {
 
 std::string read_text(const std::filesystem::path& path);  // at most 100 MB, else an Error
 
-// A file that appears under its name whole or not at all. Until then it grows beside it, under a
+// A file that appears under its name whole or not at all. Until then it grows next to it, under a
 // name that nobody can foresee; one that is never published is removed by the destructor.
 class NewFile {
  public:

@@ -11,7 +11,7 @@ namespace mflux {
 // however that ends. It binds those who ask for it and no other program.
 class FolderLock {
  public:
-  // Nothing if another has it, or the folder is gone. Throws Error if `folder` is no folder, or a
+  // None if another has it, or the folder is gone. Throws Error if `folder` is not a folder, or a
   // link to one.
   static std::optional<FolderLock> take(const std::filesystem::path& folder);
 

@@ -37,8 +37,8 @@ std::string copy_and_hash(const std::filesystem::path& source, const std::filesy
 std::string sha256_text(std::string_view text);
 std::string sha256_file(const std::filesystem::path& path);  // 64 lower-case digits
 std::string sha256_file(const File& file);
-// The sha256 that the Hugging Face cache tells for free: the name of the blob that `path` links to;
-// "" if it does not.
+// The sha256 that the Hugging Face cache gives for free: the name of the blob that `path` links to;
+// "" if it gives none.
 std::string blob_sha256(const std::filesystem::path& path);
 
 // The hash of a file that somebody else is reading: chunks that arrive in order cost no second

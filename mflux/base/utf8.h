@@ -10,7 +10,7 @@ namespace mflux {
 // Bytes of the character that `text`, which is not empty, begins with; 0 if it begins with none.
 size_t utf8_character_bytes(std::string_view text);
 
-// Where the first byte is that belongs to no valid character; npos if all is valid UTF-8.
+// The position of the first byte that is not part of a valid character; npos if all is UTF-8.
 size_t invalid_utf8(std::string_view text);
 
 // Without white space at its ends: the characters that Python's str.strip() removes. `text` must be

@@ -31,13 +31,12 @@ struct Checkpoint {
 std::filesystem::path copied_source(const Checkpoint& model, const std::string& file);
 
 // `path`: a diffusers folder, a folder saved by mflux, the folder of a transformer alone, or one
-// .safetensors file that is no shard. `base_model`:
-// --base-model, for files that cannot tell. Throws Error: nothing there, an unknown or unexpected
-// family, a malformed file.
+// .safetensors file that is not a shard. `base_model`: the family or a known model, for files that
+// do not show it. Throws Error: nothing there, an unknown or unexpected family, a malformed file.
 Checkpoint open_checkpoint(
     const std::filesystem::path& path, const std::optional<std::string>& base_model = {});
 
-// The parts of open_checkpoint(), for who wants to look at what is no model of ours.
+// The two halves of open_checkpoint(), for looking at what may be another program's model.
 //
 // Every component there is; the family is not known yet (null) and nothing is copied.
 Checkpoint open_tensors(const std::filesystem::path& path);

@@ -35,7 +35,7 @@ struct Component {
   std::vector<LogicalTensor> tensors;  // by file, then offset
   models::SourceComponent source;      // the same list, for the model tables
 
-  bool tells_formats() const;  // its metadata say how matrices are packed
+  bool tells_formats() const;  // its metadata says how matrices are packed
 };
 
 // One component: folder `name` of the folder `path`, or `path` itself, folder or file, if `name` is

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The group size of packed matrices whose files do not tell it. Codes and scales alone leave a
+// The group size of packed matrices whose files do not state it. Codes and scales alone leave a
 // choice: 4 bits in groups of 64 look like 8 bits in groups of 32 and twice the columns.
 #pragma once
 

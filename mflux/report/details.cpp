@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// JSON has null for what is no number.
+// JSON has null for what is not a number.
 std::optional<double> number(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a receipt tells beyond parse_receipt(): of every LoRA key and of every baked tensor.
+// What a receipt says beyond parse_receipt(): about every LoRA key and every baked tensor.
 #pragma once
 
 #include <string>

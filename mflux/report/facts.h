@@ -30,7 +30,7 @@ struct TensorPlace {
   std::string layer = {};              // below the block
 };
 
-// A LoRA as the receipt tells of it.
+// A LoRA as the receipt describes it.
 struct BakedLora {
   struct SkippedKey {
     std::string key = {};
@@ -47,7 +47,7 @@ struct BakedTensor {
   std::string name = {};  // "transformer/transformer_blocks.3.attn.to_q.weight"
   TensorPlace place = {};
   std::string stored = {};  // "8-bit affine, group 64", "BF16"
-  // The next two leave out what is no number: a sum that overflowed.
+  // The next two leave out what is not a number: a sum that overflowed.
   std::map<size_t, double> kept = {};         // share, by index of the LoRA; about 0..1
   std::optional<double> relative_error = {};  // of what is stored to the exact sum, 0..
   std::optional<int> raised_from = {};        // bits, by --escalate

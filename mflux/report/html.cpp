@@ -109,7 +109,8 @@ std::string readable_size(uint64_t bytes) {
 }
 
 std::string percent(double share, int digits) {
-  // 99.96 % must not read as all of it, nor 99.2 % as 99.1 % because 0.992 is no binary fraction.
+  // 99.96 % must not read as all of it, nor 99.2 % as 99.1 % because 0.992 is not a binary
+  // fraction.
   const double scale = std::pow(10, digits);
   const double shown = share * 100;
   if (std::abs(shown) >= 1e6) return fmt::format("{:.3g} %", shown);

@@ -16,7 +16,7 @@
 
 namespace mflux::report {
 
-// Safe in text and in quoted attributes of HTML and SVG. What is no UTF-8, and control characters,
+// Safe in text and in quoted attributes of HTML and SVG. What is not UTF-8, and control characters,
 // become U+FFFD.
 std::string escape(std::string_view text);
 

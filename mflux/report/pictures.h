@@ -9,8 +9,8 @@ namespace mflux::report {
 constexpr int kDifferenceGain = 8;    // of the difference pictures
 constexpr int kDifferenceSide = 256;  // pixels, at most
 
-// Reads options.images, which is set. Throws Error with the name of the file that is missing, is no
-// PNG or has another size than the others of its row; of kind usage for an unknown column.
+// Reads options.images, which is set. Throws Error with the name of the file that is missing, is
+// not a PNG or has another size than the others of its row; of kind usage for an unknown column.
 PictureGrid read_pictures(const ReportOptions& options);
 
 }  // namespace mflux::report

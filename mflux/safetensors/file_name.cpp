@@ -19,7 +19,7 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// "fp16", "bf16", "non_ema": a letter first, so that "part.2" is no variant.
+// "fp16", "bf16", "non_ema": a letter first, so that "part.2" is not a variant.
 bool is_variant(std::string_view text) {
   return !text.empty() && is_letter(text.front()) &&
          std::ranges::all_of(text, [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });

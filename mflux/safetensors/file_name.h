@@ -25,11 +25,11 @@ struct FileName {
   uint64_t shards = 0;
 };
 
-// None if it is the name of neither a safetensors file nor an index, or one that the system keeps
-// beside a file of that name ("._model.safetensors").
+// None unless it is the name of a safetensors file or an index; nor for what the system keeps next
+// to a file of that name ("._model.safetensors").
 std::optional<FileName> parse_file_name(std::string_view name);
 
-// What a link points to that leads nowhere; none if `path` is no such link.
+// What a broken link points to; none if `path` is not one.
 std::optional<std::string> dangling_target(const std::filesystem::path& path);
 
 }  // namespace mflux::safetensors

@@ -35,7 +35,7 @@ struct TensorFolder {
   std::vector<OpenedFile> files;      // sorted by name, numbers by value
   std::vector<StoredTensor> tensors;  // by file, then offset
   std::vector<uint32_t> by_name;      // indexes into `tensors`, sorted by name
-  std::string index_name;             // "" where there is no index
+  std::string index_name;             // "" without an index
 
   const StoredTensor* find(std::string_view name) const;
   // The value of a metadata key in the first file that has it; "" if none has.

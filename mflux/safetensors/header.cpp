@@ -91,7 +91,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   std::vector<TensorInfo> take_tensors() { return std::move(tensors_); }
   Metadata take_metadata() { return std::move(metadata_); }
 
-  // Some writers say so that there is no metadata.
+  // Some writers say with null that there is no metadata.
   bool null() override {
     if (state_ == State::top && key_ == kMetadata) return true;
     unexpected("null");
@@ -366,7 +366,7 @@ bool is_text(std::string_view bytes) {
   });
 }
 
-// What a file that is no safetensors file probably is; "" if we have no idea.
+// What a file that is not a safetensors file probably is; "" if we have no idea.
 std::string_view guess(std::string_view start) {
   if (start.starts_with("\xef\xbb\xbf")) start.remove_prefix(3);  // UTF-8's mark
   const size_t text = start.find_first_of("{[<");

@@ -19,8 +19,8 @@ struct Page {
   // Of list items that begin with code: what stands before a line break ("\" at the end of a line);
   // the whole item, if it has none.
   std::vector<std::string> terms = {};
-  std::vector<std::string> links = {};                // targets, of pictures too
-  std::set<std::string> anchors = {};                 // of headings, as GitHub makes them
+  std::vector<std::string> links = {};  // targets, of pictures too
+  std::set<std::string> anchors = {};   // of headings, as GitHub makes them
 };
 
 std::filesystem::path source_folder();
