@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// "Unchanged" is what the system says of a file (device, inode, size, time of the last write), not
+// its contents: a second read of the model would double the time of a save. The stamps were taken
+// when the model and the LoRAs were opened.
 #include "mflux/bake/inputs.h"
 
 #include "mflux/base/error.h"

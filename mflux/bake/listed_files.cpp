@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Walks the folder with links read through, as a program that loads it would, and compares names
+// only: verify.cpp checks contents. By ending of the file name, since that is how readers choose;
+// .git and the download cache of Hugging Face are left out.
 #include "mflux/bake/listed_files.h"
 
 #include <algorithm>

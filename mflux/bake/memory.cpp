@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Two bounds: a tile in flight for every output, and on top of one tile the groups of whole
+// matrices that are held at the same time. Groups are held from their first to their last source
+// tensor, so their peak is at the first of one of them.
 #include "mflux/bake/memory.h"
 
 #include <algorithm>

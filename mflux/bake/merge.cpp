@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Updates are applied in order to the rows that they share with the block: apply_to_rows() changes
+// the weights and says by what, which is kept in a buffer for each LoRA. A second update of the
+// same LoRA goes through product_ and is added to that buffer. The buffers stay from block to
+// block.
 #include "mflux/bake/merge.h"
 
 #include <algorithm>

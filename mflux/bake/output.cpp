@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: MIT
+// The steps of an output in the order in which bake_all() calls them for all of a job's: begin()
+// creates the folder, the pass writes shards through ShardFiles, end_stream() collects what was
+// measured (of shards that an earlier run finished, from the journal), take_shared_shards() links
+// or copies what another output wrote, measure() judges each LoRA over all its tensors, publish()
+// copies the small files, writes the receipt and then the indexes, finish() drops the journal. What
+// fails on the way leaves no index behind.
+// Each weight file is read once, by the pass, which hashes it too; a LoRA is read a second time for
+// its hash, and --sha256 reads everything again.
 #include "mflux/bake/output.h"
 
 #include <filesystem>

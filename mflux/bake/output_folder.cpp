@@ -1,4 +1,11 @@
 // SPDX-License-Identifier: MIT
+// Where the save grows: in the folder itself if that is absent or empty, else next to it in
+// .OUT.mflux-new-<16 random digits>; the two change places in publish(), and the old one is then
+// removed. Where a file system cannot exchange folders the old one is called .OUT.mflux-old-... for
+// a moment, and a save that finds one without its OUT gives the name back.
+// The constructor creates nothing: it locks and finds what killed saves left; create() tidies up.
+// A shard counts as finished if the journal lists it and a file of its size is there, under its own
+// name or still under the hidden one: the journal is written before the rename.
 #include "mflux/bake/output_folder.h"
 
 #include <sys/stat.h>

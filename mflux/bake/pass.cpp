@@ -1,4 +1,13 @@
 // SPDX-License-Identifier: MIT
+// First every use of every source tensor is collected, in the order in which the tensors lie in the
+// files; uses that come out the same are marked, so that they are computed once. Then a oneTBB
+// pipeline of three stages: read() takes the next rows (about 1 MiB of the source) and hashes them,
+// compute_tile() runs on all threads, finish() hands the bytes to the sinks and adds up what was
+// measured. The first and the last stage run one tile at a time, in order, so that files are read
+// front to back and sums do not depend on the number of threads. At most two tiles per thread and
+// two more are in flight, fewer if max_memory is small.
+// Tensors that need their whole matrix (whole_matrix.h) interrupt this: the pipeline runs empty
+// before the first of them, they are merged, and it goes on.
 #include "mflux/bake/pass.h"
 
 #include <algorithm>

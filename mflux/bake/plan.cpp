@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// No tensor data of the model is read. Checked and settled in this order: options that contradict
+// each other, parts of the model that are missing, LoRAs that do not fit (refused, or dropped as
+// --on-lora-failure says); then every tensor under its name in the output, what LoRAs add to it and
+// how it is stored; then whether that fits into the memory allowed; then the shards; last the notes
+// for the user. The order decides which of several errors is reported.
 #include "mflux/bake/plan.h"
 
 #include <algorithm>

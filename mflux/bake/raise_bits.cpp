@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Plan, measure, raise, plan again: each round is a pass over the tensors still in question,
+// without a sink and without hashing, and raises those in which too little survives by one step of
+// kBits. A tensor is done when enough survives or it has 8 bits, so there are at most six rounds,
+// and each but the first is over the tensors alone that were just raised.
 #include "mflux/bake/raise_bits.h"
 
 #include <algorithm>

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// Written with ordered_json, so that members stand in the order of docs/receipt.md; LoRAs in the
+// order given, tensors in that of the plan. Read for verify: a receipt may come from strangers, so
+// every number is checked against a limit, every file name must stay inside the folder, and a
+// member that this version does not know is refused. Keys and baked tensors are not read here; the
+// report reads them (report/details.h).
 #include "mflux/bake/receipt.h"
 
 #include <algorithm>

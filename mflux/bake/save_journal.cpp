@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Written anew after every shard (atomically: a hidden file, renamed) and read once at the start. A
+// journal that does not parse counts as none. Sums are stored as JSON numbers with all their
+// digits, so that what was measured before a kill comes out the same afterwards.
 #include "mflux/bake/save_journal.h"
 
 #include <nlohmann/json.hpp>

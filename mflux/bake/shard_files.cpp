@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// The pass calls write() from one thread at a time; it creates a shard's hidden file with its first
+// bytes and hashes what it writes. Finished shards wait in a queue for a thread that syncs them,
+// which may take seconds, enters them in the journal and renames them, while the pass goes on with
+// the next. An error there is kept and ends the pass through `stop`; wait() throws it.
 #include "mflux/bake/shard_files.h"
 
 #include "mflux/base/error.h"

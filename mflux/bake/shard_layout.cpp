@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// Tensors are taken in the order of the plan and fill a shard until the next one does not fit;
+// those that a job keeps apart come last. A packed matrix stays with its scales and biases. Within
+// a shard tensors are sorted by the size of their elements, largest first, then by name: every
+// tensor is then aligned without holes. With that the header is made, and from it every offset: the
+// bytes before the data are known before any data is.
 #include "mflux/bake/shard_layout.h"
 
 #include <algorithm>

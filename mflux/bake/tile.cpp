@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: MIT
+// A tile is worked on twice over: in blocks of about 32k weights, which with their deltas fit into
+// the L2 cache of a core, rows become float32 and the LoRAs are added; in strips of about 4k, which
+// fit into L1, the sum is checked for NaN and infinities and stored (packed, or rounded to the
+// output's dtype). A baked strip is then read back and compared with the exact sum: the receipt's
+// numbers are measured, not estimated.
+// Rows that are stored as they were read are not touched: the output is a view of the bytes that
+// were read. Of uses with the same sum only the first one computes it; those that store the same
+// bytes as well get a view of them.
 #include "mflux/bake/tile.h"
 
 #include <algorithm>

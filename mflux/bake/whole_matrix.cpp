@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: MIT
+// Tensors hang together if one such update covers both (the parts of a fused qkv): they are found
+// by union, so that a group is merged at once. For a group all rows are read into float32, in
+// blocks of 512 KiB, and every update of its tensors is applied in the order of the LoRAs, those
+// that work row by row too, since each sees what the others left. Each LoRA gets a second buffer of
+// the same size for what it changed, which the receipt measures; that is the price, and
+// find_whole_groups() tells it in advance.
 #include "mflux/bake/whole_matrix.h"
 
 #include <algorithm>

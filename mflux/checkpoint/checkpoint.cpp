@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// What a path is follows from what is in it: a file; a folder of folders with weights (a pipeline);
+// a folder with weights and a config.json of its own (a transformer alone). All headers are read
+// first, then the tables of models/ tell the family and the naming, then the group sizes that no
+// metadata states are settled, and last come the small files that are copied. No weights are read.
 #include "mflux/checkpoint/checkpoint.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// check_complete() reads model_index.json and the names of files, so every plan can afford it.
+// check_usable() is what verify asks on top: whether config.json fits the tensors, and whether the
+// tokenizers can be read, which takes as long as their vocabularies are large.
 #include "mflux/checkpoint/completeness.h"
 
 #include <algorithm>

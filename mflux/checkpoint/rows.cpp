@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// One read of the file for the weight and one each for scales and biases, into buffers of the
+// call's own: for compare, generate and whole matrices. A pass reads into buffers that it keeps
+// (pass.cpp) and shares decode_rows().
 #include "mflux/checkpoint/rows.h"
 
 #include <algorithm>

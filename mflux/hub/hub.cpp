@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// What exists on disk wins over a name. A name becomes the cache folder models--OWNER--REPO, and
+// there the snapshot that refs/main names, or the only one there is. The cache is where Hugging
+// Face's tools would look: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, else ~/.cache. Only folders are
+// listed; no file but refs/main is read.
 #include "mflux/hub/hub.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A grid for each kind of block: tensors of the same layer in one column, matrices to the left,
+// since those are what is packed; a row for each block. What is outside of blocks is one grid with
+// a single row.
 #include <algorithm>
 #include <cctype>
 #include <map>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// A second look at bake.json, after parse_receipt() has checked what verify needs: keys and baked
+// tensors, of which there are thousands. Blocks are found in tensor names (models/block_name.h), so
+// this works for any family.
 #include "mflux/report/details.h"
 
 #include <charconv>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// All pictures of one row (the same NAME in every column) are in memory at a time, decoded, to be
+// compared with the reference; what stays is the PNG as it was and a small difference picture.
+// Names and columns are checked before the first picture is read.
 #include "mflux/report/pictures.h"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// One drawing routine for both plots: a dot per tensor, in the order of the model, a band for every
+// other block, a line and a label for each kind of block, a grid in round steps. Coordinates have
+// one decimal, so the same facts give the same text. No script: a dot's name is its <title>, which
+// browsers show.
 #include "mflux/report/plots.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Text only: the facts were gathered before (mflux/report.cpp). Whatever comes from a file goes
+// through escape().
 #include "mflux/report/sections.h"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// With an index its files are read, no others; without one every *.safetensors file, if numbered
+// names show that none is missing. Each file is opened and stays open. Tensors are gathered into
+// one list, moved out of the headers, and a sorted list of positions (4 bytes each) finds them by
+// name and shows duplicates.
 #include "mflux/safetensors/folder.h"
 
 #include <algorithm>

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// One pass over the JSON, with a SAX parser that keeps tensors and metadata and refuses everything
+// else where it stands: a tree of it would take many times its text. Then names are sorted to find
+// duplicates, and tensors by offset, where each must begin exactly where the one before ends and
+// the last one at the end of the file. If the beginning is not that of a header, the first 64 bytes
+// are compared with those of other formats for a better message.
 #include "mflux/safetensors/header.h"
 
 #include <algorithm>

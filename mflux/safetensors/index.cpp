@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Read with a SAX parser as headers are: only weight_map and total_size are kept, and each file
+// name once, however many tensors name it. Entries are then sorted, which finds duplicates and
+// makes file_of() a binary search.
 #include "mflux/safetensors/index.h"
 
 #include <algorithm>
