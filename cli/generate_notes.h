@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Options of `mflux generate` that were given and change nothing: no error, but to be said.
+// Options of `mflux generate` that were given but change nothing: not an error, but worth a note.
 #pragma once
 
 #include <string>

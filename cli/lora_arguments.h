@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// LoRAs on the command line, in the spelling of the seed (--lora F --lora-scale S) and of Python's
-// mflux
-// (--lora F S, --lora-paths F G, --lora-scales S T).
+// LoRAs on the command line, in either spelling: --lora F --lora-scale S, or Python mflux's
+// --lora F S, --lora-paths F G, --lora-scales S T.
 #pragma once
 
 #include <string>

@@ -7,8 +7,8 @@
 
 namespace mflux::cli {
 
-uint64_t parse_size(
-    const std::string& text);  // "2GiB", "500MB", "1.5G", "1000000"; throws a usage Error
+// "2GiB", "500MB", "1.5G", "1000000"; throws a usage Error.
+uint64_t parse_size(const std::string& text);
 std::string format_size(uint64_t bytes);  // "18.00 GB"
 
 }  // namespace mflux::cli

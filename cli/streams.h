@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Standard output carries results: that one of them could not be written is a failure, told at the
-// end. Standard error carries the log: whoever reads it may go away, and nothing stops.
+// Standard output carries results: one that could not be written is a failure, reported at the end.
+// Standard error carries the log: its reader may go away, and nothing stops.
 #pragma once
 
 #include <string_view>

@@ -19,11 +19,11 @@ struct ConvertOptions {
   std::string block_scales = {};
   // Whose layers they are; none: the published model's, in the widths that the file shows.
   std::optional<std::string> model = {};
-  std::optional<std::string> base_model = {};  // family, where neither file nor model tell
+  std::optional<std::string> base_model = {};  // family, where neither file nor model shows it
 };
 
-// Throws Error of kind usage for a dialect that there is not, an output that exists or is the file
-// itself, a file that does not tell its family; of kind lora as lora/convert.h.
+// Throws Error of kind usage for an unknown dialect, an output that exists or is the file itself,
+// or a file that does not show its family; of kind lora as lora/convert/convert.h does.
 lora::ConvertedFile convert_lora(const ConvertOptions& options);
 
 }  // namespace mflux

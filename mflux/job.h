@@ -21,12 +21,12 @@ namespace mflux {
 struct JobOptions {
   std::string model = {};
   std::optional<std::string> base_model = {};
-  std::vector<SaveOptions> outputs = {};  // their model and base_model do not count
+  std::vector<SaveOptions> outputs = {};  // their model and base_model are ignored
   // Tensors that a LoRA of any output of the same format touches lie in shards of their own; the
-  // other shards are computed once, and are one file (reflink or hard link) in all of them. Without
-  // it an output has the bytes that save() gives it.
+  // other shards are computed once, and are one file (reflink or hard link) in all of them. If
+  // false, an output has the bytes that save() gives it.
   bool share = true;
-  uint64_t max_memory = uint64_t{1} << 30;  // of the whole job; 16 MiB or more for each output
+  uint64_t max_memory = uint64_t{1} << 30;  // of the whole job; at least 16 MiB for each output
 };
 
 struct JobOutput {
@@ -48,12 +48,12 @@ struct JobReport {
   bool was_done = false;      // an earlier run had finished everything but its last step
 };
 
-// Errors as of make_plan(), for each output; also refused: no output at all, two with the same
-// folder, or one inside another.
+// Throws Error as make_plan() does, for each output; also for a job without outputs, two of them
+// with the same folder, or one inside another.
 JobPlan plan_job(const JobOptions& options, const SaveEvents& events = {});
 
 // All outputs or none: an error, also a LoRA that keeps less than min_kept in one output, leaves
-// every folder as it was. Killed, the same job goes on as save() does.
+// every folder as it was. After a kill the same job continues, as save() does.
 JobReport save_job(const JobOptions& options, const SaveEvents& events = {});
 
 }  // namespace mflux

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a save has finished so far, in a hidden file of its folder: the same save goes on from it.
+// What a save has finished so far, in a hidden file of its folder: the same save continues from it.
 #pragma once
 
 #include <filesystem>

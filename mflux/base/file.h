@@ -17,8 +17,8 @@ namespace mflux {
 class File {
  public:
   static File open(const std::filesystem::path& path);  // for reading
-  // For writing: a new file of `size` bytes, its mode by the umask. Nothing may have that name, no
-  // link either. Messages call it `shown`, if that is given.
+  // For writing: a new file of `size` bytes, its mode by the umask. No file, folder or
+  // link may have that name. Messages call it `shown`, if that is given.
   static File create(
       const std::filesystem::path& path, uint64_t size, const std::filesystem::path& shown = {});
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Folders that take each other's place, or go.
+// Replacing, renaming and removing folders.
 #pragma once
 
 #include <filesystem>

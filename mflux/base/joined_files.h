@@ -18,7 +18,7 @@ class JoinedFiles {
  public:
   explicit JoinedFiles(std::span<const std::filesystem::path> paths);
 
-  // All of `out`, from `offset`, which lies in one of the files with all that follows.
+  // All of `out`, from `offset`; the range must lie within one of the files.
   void read(uint64_t offset, std::span<std::byte> out) const;
 
   // Where each file begins in the range, and the file itself.

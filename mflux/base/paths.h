@@ -21,13 +21,12 @@ bool lies_in(const std::filesystem::path& path, const std::filesystem::path& fol
 // the system does not say.
 bool is_there(const std::filesystem::path& path);
 
-// Files that macOS leaves beside others: ".DS_Store", "._x".
+// Files that macOS leaves next to others: ".DS_Store", "._x".
 bool is_system_file(std::string_view name);
 
 // The files in `folder` and its folders, relative to it, with forward slashes, sorted. Links are
-// read through, system files left out. Throws Error for a
-// link that leads nowhere or in a circle, for what is neither file nor folder, and for more than
-// 1,000 files.
+// read through, system files left out. Throws Error for a link that leads nowhere or to a folder
+// that contains it, for what is neither file nor folder, and for more than 1,000 files.
 std::vector<std::string> files_below(const std::filesystem::path& folder);
 
 }  // namespace mflux

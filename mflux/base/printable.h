@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Text of strangers - names from files, file names, arguments - as it may be shown: on a terminal,
+// Text from outside - names in files, file names, arguments - as it may be shown: on a terminal,
 // in a log, in a message.
 #pragma once
 

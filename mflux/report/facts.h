@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a report is asked for, and what it tells: the page shows nothing that is not in here.
+// What a report is asked for, and what it says: the page shows nothing that is not in here.
 #pragma once
 
 #include <cstddef>
