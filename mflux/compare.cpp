@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Both models are mapped to diffusers' names. Tensors are read one after the other, a block of
+// about a million weights from each model at a time, as float32, so memory does not grow with the
+// model.
 #include "mflux/compare.h"
 
 #include <algorithm>

@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: MIT
+// Every output is planned by itself, as save() would do it, and then all plans together: the
+// tensors that LoRAs change in outputs of one format go into shards of their own, so that the other
+// shards are the same in all of them and are written once. One pass over the model feeds all
+// outputs (bake_all()). No output is complete before the shards of all are there; the journal of
+// the first one says that the job is done and goes last, so that a job killed between the last
+// steps is found to be done.
 #include "mflux/job.h"
 
 #include <algorithm>

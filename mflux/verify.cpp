@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// Each check is a line of the report; an Error in one makes it fail, and the next still runs. They
+// come in the order of what they cost: the receipt, index and headers of every component, whether
+// generate could use the model, then every byte of every file for its hash. With a base the save's
+// own plan and pass run again, with a sink that reads the stored rows and compares instead of
+// writing; what the save had as max_memory is not known, so none is asked for.
 #include "mflux/verify.h"
 
 #include <algorithm>
