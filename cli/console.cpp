@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Results are collected by stdio and written to standard output; everything else goes to standard
+// error at once. On a terminal the bar is redrawn in place, at most ten times a second, and cleared
+// before any line of text.
 #include "cli/console.h"
 
 #include <sys/ioctl.h>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// toml++ parses the text once toml_text.h has found it harmless. Every key is a row in a table of
+// setters; a value of the wrong kind is reported with file, line and what is expected. [defaults]
+// go into each output first, then its own keys.
 #include "cli/job_file.h"
 
 #include <cmath>

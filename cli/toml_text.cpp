@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// One pass over the bytes that skips strings and comments and counts what is left: brackets, dots
+// of a key, values, dates. It accepts some texts that are not TOML; toml++ refuses those.
 #include "cli/toml_text.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Every call is repeated if a signal interrupts it, and reads and writes go on until all bytes are
+// moved, since a call may move fewer. New files are made with O_EXCL and O_NOFOLLOW, so nothing is
+// written through a name that was there before.
 #include "mflux/base/file.h"
 
 #include <fcntl.h>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// An flock on the open folder itself: it needs no file in it and ends with the process, however
+// that ends. On file systems without locks it is taken all the same, and works() says that it means
+// nothing.
 #include "mflux/base/folder_lock.h"
 
 #include <fcntl.h>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// One system call exchanges two folders, on Linux and on Macs. Only where the file system says that
+// it cannot are there two renames instead; any other error is reported, and nothing has changed.
 #include "mflux/base/folders.h"
 
 #include <fcntl.h>

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// StreamedHash goes along with whoever reads a file: bytes that continue what is hashed are taken
+// from them, gaps are read here, what was hashed before is passed over. WrittenHash is the same for
+// a writer whose pieces come out of order (a packed shard holds codes, scales and biases of a
+// tensor apart): it remembers the ranges that were written ahead, one entry per range that hangs
+// together, and reads each back once the gap before it is closed, as a rule from the page cache.
 #include "mflux/base/hash.h"
 
 #include <algorithm>

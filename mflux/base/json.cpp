@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Before a text is parsed one pass over its bytes looks at brackets, commas, colons and strings:
+// how deep it nests, and about how much memory nlohmann's tree of it would take (the constants
+// below are upper bounds per value, with malloc's own bytes). So a file of "[[[[" or of a million
+// empty lists is refused before anything is built, in time proportional to its size.
 #include "mflux/base/json.h"
 
 #include <cmath>

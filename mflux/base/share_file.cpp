@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Reflink, hard link, copy are tried in this order; each is made under a hidden name and renamed,
+// so a target appears whole or not at all. Only the copy reads the bytes.
 #include "mflux/base/share_file.h"
 
 #include <sys/ioctl.h>
