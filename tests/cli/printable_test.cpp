@@ -100,7 +100,7 @@ TEST_CASE("names in a LoRA are shown escaped and cut, by every command that read
          tiny.path("x.png"),
          "--lora",
          lora});
-    CHECK(drawn.status == (contains(drawn.err, "there is no command") ? 2 : 3));
+    CHECK(drawn.status == (contains(drawn.err, "unknown command") ? 2 : 3));
     CHECK(
         run_clean(save + Words{"--dry-run", "--json", "--on-lora-failure", "skip-layer"}).status ==
         0);
