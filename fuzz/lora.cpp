@@ -5,6 +5,7 @@
 #include "mflux/bake/pass.h"
 #include "mflux/bake/plan.h"
 #include "mflux/checkpoint/lora_base.h"
+#include "mflux/lora/load.h"
 #include "mflux/lora/survey.h"
 
 namespace mflux::fuzz {

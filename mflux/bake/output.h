@@ -35,7 +35,7 @@ class Bake {
   void share_shard(size_t index, Bake& other) { shared_[index] = &other; }
   uint64_t bytes_to_write() const;
 
-  void begin();                  // creates the folder, says what is going to happen
+  void begin();              // creates the folder, says what is going to happen
   PassOutput pass_output();  // valid until end_pass()
   void expect_bytes(uint64_t source_bytes) { expected_bytes_ = source_bytes; }  // of the pass
   void end_pass(const PassResult& result);  // its shards are in place
