@@ -60,67 +60,52 @@ void add_moments(const float* x, size_t rows, std::span<Moments> channels) {
   }
 }
 
-class GroupNormComputation {
- public:
-  GroupNormComputation(const std::vector<mx::array>& arrays, size_t groups, float eps)
-      : x_(arrays[0]),
-        weight_(arrays[1]),
-        channels_(static_cast<size_t>(arrays[1].size())),
-        groups_(groups),
-        eps_(eps) {
-    if (arrays.size() > 2) bias_.emplace(arrays[2]);
+// Of each group, over an image of `rows` positions.
+std::vector<Moments> group_moments(const float* x, size_t rows, size_t channels, size_t groups) {
+  const size_t tasks = (rows + kTaskRows - 1) / kTaskRows;
+  std::vector<Moments> parts(tasks * channels);
+  tbb::parallel_for(size_t{0}, tasks, [&](size_t task) {
+    const size_t begin = task * kTaskRows;
+    add_moments(
+        x + begin * channels,
+        std::min(kTaskRows, rows - begin),
+        std::span(parts).subspan(task * channels, channels));
+  });
+  // In order, whoever was first.
+  std::vector<Moments> result(groups);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    result[i % channels / (channels / groups)].join(parts[i]);
   }
+  return result;
+}
 
-  // An image of `rows` positions.
-  void run(const float* x, size_t rows, float* out) const {
-    const std::vector<Moments> moments = group_moments(x, rows);
-    const size_t group = channels_ / groups_;
-    std::vector<float> center(channels_);
-    std::vector<float> factor(channels_);
-    std::vector<float> bias(channels_);
-    for (size_t i = 0; i < channels_; ++i) {
-      const Moments& of_group = moments[i / group];
-      const double variance = of_group.squares / of_group.count;
-      center[i] = static_cast<float>(of_group.mean);
-      factor[i] =
-          static_cast<float>(double{weight_.floats()[i]} / std::sqrt(variance + double{eps_}));
-      if (bias_) bias[i] = bias_->floats()[i];
-    }
-    each_rows(rows, channels_, [&](size_t begin, size_t end) {
-      for (size_t i = begin * channels_; i < end * channels_; i += channels_) {
-        normalize_channels(x + i, channels_, center.data(), factor.data(), bias.data(), out + i);
-      }
-    });
-  }
-
-  const float* x() const { return x_.floats(); }
-
- private:
-  std::vector<Moments> group_moments(const float* x, size_t rows) const {
-    const size_t tasks = (rows + kTaskRows - 1) / kTaskRows;
-    std::vector<Moments> parts(tasks * channels_);
-    tbb::parallel_for(size_t{0}, tasks, [&](size_t task) {
-      const size_t begin = task * kTaskRows;
-      add_moments(
-          x + begin * channels_,
-          std::min(kTaskRows, rows - begin),
-          std::span(parts).subspan(task * channels_, channels_));
-    });
-    // In order, whoever was first.
-    std::vector<Moments> groups(groups_);
-    for (size_t i = 0; i < parts.size(); ++i) {
-      groups[i % channels_ / (channels_ / groups_)].join(parts[i]);
-    }
-    return groups;
-  }
-
-  Packed x_;
-  Packed weight_;
-  std::optional<Packed> bias_ = {};
-  size_t channels_;
-  size_t groups_;
-  float eps_;
+// By channel; `bias` may be null.
+struct Affine {
+  const float* weight;
+  const float* bias;
+  size_t channels;
 };
+
+void normalize(
+    const Affine& affine, size_t groups, float eps, const float* x, size_t rows, float* out) {
+  const size_t channels = affine.channels;
+  const std::vector<Moments> moments = group_moments(x, rows, channels, groups);
+  std::vector<float> center(channels);
+  std::vector<float> factor(channels);
+  std::vector<float> bias(channels);
+  for (size_t i = 0; i < channels; ++i) {
+    const Moments& of_group = moments[i / (channels / groups)];
+    const double variance = of_group.squares / of_group.count;
+    center[i] = static_cast<float>(of_group.mean);
+    factor[i] = static_cast<float>(double{affine.weight[i]} / std::sqrt(variance + double{eps}));
+    if (affine.bias != nullptr) bias[i] = affine.bias[i];
+  }
+  each_rows(rows, channels, [&](size_t begin, size_t end) {
+    for (size_t i = begin * channels; i < end * channels; i += channels) {
+      normalize_channels(x + i, channels, center.data(), factor.data(), bias.data(), out + i);
+    }
+  });
+}
 
 }  // namespace
 
@@ -129,12 +114,21 @@ mx::array group_norm(const mx::array& x, const Norm& norm, int groups, float eps
       mx::astype(x, mx::float32), mx::astype(norm.weight, mx::float32)};
   if (norm.bias) inputs.push_back(mx::astype(*norm.bias, mx::float32));
   const auto compute = [=](const std::vector<mx::array>& arrays, std::span<float> out) {
-    const GroupNormComputation computation(arrays, static_cast<size_t>(groups), eps);
-    const auto batches = static_cast<size_t>(arrays[0].shape(0));
+    const Packed image(arrays[0]);
+    const Packed weight(arrays[1]);
+    std::optional<Packed> bias;
+    if (arrays.size() > 2) bias.emplace(arrays[2]);
     const auto channels = static_cast<size_t>(arrays[0].shape(-1));
-    const size_t image = out.size() / batches;
-    for (size_t begin = 0; begin < out.size(); begin += image) {
-      computation.run(computation.x() + begin, image / channels, out.data() + begin);
+    const Affine affine{weight.floats(), bias ? bias->floats() : nullptr, channels};
+    const size_t size = out.size() / static_cast<size_t>(arrays[0].shape(0));
+    for (size_t begin = 0; begin < out.size(); begin += size) {
+      normalize(
+          affine,
+          static_cast<size_t>(groups),
+          eps,
+          image.floats() + begin,
+          size / channels,
+          out.data() + begin);
     }
   };
   return operation("GroupNorm", x.shape(), std::move(inputs), compute);
