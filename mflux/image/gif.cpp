@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// The first frame on its canvas. Extensions before it are read for one thing, the transparent
+// index; what follows is not looked at.
 #include <algorithm>
 #include <array>
 #include <cstring>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// The whole file is read into memory, its first bytes choose a decoder, and what that gives is laid
+// on white in place and turned upright.
 #include "mflux/image/picture.h"
 
 #include <array>

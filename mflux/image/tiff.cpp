@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// libtiff decompresses blocks (strips or tiles, a plane for each sample or all together), never the
+// whole picture; their samples become 8-bit RGB here by Pillow's rules. Only brightness and colour
+// apart (YCbCr) without JPEG are left to libtiff's own RGBA reader. Before anything is allocated
+// the size is held to the file's.
 #include <algorithm>
 #include <array>
 #include <bit>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Vectors for BF16, which is most of what is read and written; tables for 8 bits; loops for the
+// rest. What is narrowed is rounded to the nearest even, and a NaN stays one.
 #include "mflux/kernels/convert.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// down is packed into panels of columns that lie together. A few rows of up times one panel stay in
+// registers over the whole rank and are written once; sums go over the rank in order, with one
+// fused multiplication a step, so every target gives the same bits.
 #include "mflux/kernels/low_rank.h"
 
 #undef HWY_TARGET_INCLUDE

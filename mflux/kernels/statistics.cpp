@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Sums are defined as 16 partial sums over a row, element i in lane i % 16, each in float32 with
+// fused multiplications, added up in float64 at the row's end. Vectors of any length keep to that,
+// so every target gives the same bits.
 #include "mflux/kernels/statistics.h"
 
 #undef HWY_TARGET_INCLUDE

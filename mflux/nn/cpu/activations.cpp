@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// One pass over the values, rows in parallel. The functions are made of exp (math-inl.h), to about
+// two units in the last place.
 #include "mflux/nn/cpu/ops.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// One primitive of oneDNN's for each of four cases, made for matrices of any size, on the thread
+// that calls. Rounding to bfloat16 is ours. Without oneDNN nothing here is ever called but the two
+// questions.
 #include "mflux/nn/cpu/bfloat16.h"
 
 #include <span>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Sums over a row in vectors, four at a time; what follows the sums are plain loops that the
+// compiler makes vectors of, once for each target.
 #include "mflux/nn/cpu/norm_rows.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// A pass over x, rows in parallel: each pair of channels is multiplied as a complex number by its
+// token's cos + i sin. Cosines and sines are broadcast over heads by a stride of zero.
 #include "mflux/nn/cpu/ops.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Axes that follow on each other in memory are joined, so finding a row takes one division for each
+// axis that is left, most often none. Only if the values of a row do not lie side by side is the
+// array copied.
 #include "mflux/nn/cpu/rows.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Scores come 256 at a time. If a piece holds a larger score than all before it, what was summed up
+// and weighted so far is multiplied by e^(old - new); so no exponential overflows, and earlier
+// scores are not needed again.
 #include "mflux/nn/cpu/softmax.h"
 
 #undef HWY_TARGET_INCLUDE

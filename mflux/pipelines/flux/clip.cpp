@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// A causal transformer over 77 tokens; the graph of all layers is returned, not evaluated. The
+// pooled output is the state at the end token, which has the highest id.
 #include "mflux/pipelines/flux/clip.h"
 
 #include <algorithm>

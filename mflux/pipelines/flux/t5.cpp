@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// All tokens see each other, padding included, as FLUX.1 was trained. The bias between two tokens
+// depends on their distance alone: one row of buckets is computed, and every query takes its window
+// of it. Nothing is evaluated here: the graph of all blocks is returned.
 #include "mflux/pipelines/flux/t5.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Time, guidance and the pooled prompt are summed up to one condition, which modulates every block.
+// Double blocks come first; then text and picture are one sequence for the single blocks, whose
+// attention and feed-forward read the same input. Only the picture's tokens reach the last layer.
 #include "mflux/pipelines/flux/transformer.h"
 
 #include <bit>

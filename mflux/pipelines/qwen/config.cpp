@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Widths come from the weights; how they are cut into heads from config.json, or from rotary
+// frequencies that Python's mflux stores, or from the published model. Each is held to the weights
+// before it is used.
 #include "mflux/pipelines/qwen/config.h"
 
 #include <array>
