@@ -342,7 +342,7 @@ TEST_CASE("what does not fit is not converted, and nothing is written or left be
   refused({.lora = tiny.path("bad.safetensors"), .dialect = "comfyui"}, "2 problems");
   const std::string lora = tiny.path("lora.safetensors");
   refused({.lora = lora, .dialect = "sdxl"}, "'sdxl' is not diffusers, kohya or comfyui");
-  refused({.lora = lora, .dialect = "kohya", .output = lora}, "is the file that is to be");
+  refused({.lora = lora, .dialect = "kohya", .output = lora}, "is the file to be converted");
   refused(
       {.lora = lora, .dialect = "kohya", .output = tiny.path("kohya.safetensors")},
       "exists; --overwrite replaces it");

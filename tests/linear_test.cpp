@@ -62,7 +62,7 @@ TEST_CASE("a receipt of many keys is read in linear time") {
   };
   CHECK(contains(
       soon([&] { parse_receipt("{" + many + "," + text.substr(1), "r"); }),
-      "r: not a receipt: it has a member 'key 000000'"));
+      "r: not a receipt: its member 'key 000000' is unknown"));
   CHECK(soon([&] { parse_receipt(with(text, "options"), "r"); }) == "");
   ReportFacts facts;
   const std::string said = soon([&] { report::read_receipt(with(text, "kept"), "r", facts); });
