@@ -11,7 +11,6 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
-#include "mflux/base/hash.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
 #include "mflux/safetensors/folder.h"
@@ -487,19 +486,6 @@ TEST_CASE("a LoRA that does not fit is refused, left out, or saved around") {
   CHECK(
       safetensors::open_folder(tiny.folder / "full/transformer").metadata("quantization_level") ==
       "None");
-}
-
-TEST_CASE("sha256 is in the receipt when asked for") {
-  const TinySave tiny;
-  SaveOptions options = tiny.options();
-  options.sha256 = true;
-  const SaveReport report = save(options);
-  for (const FileRecord& record : report.receipt.inputs) CHECK(record.sha256.size() == 64);
-  CHECK(report.receipt.loras.at(0).file.sha256 == sha256_file(tiny.path("lora.safetensors")));
-  for (const FileRecord& record : report.receipt.outputs) {
-    CAPTURE(record.file);
-    CHECK(record.sha256 == sha256_file(tiny.folder / "out" / record.file));
-  }
 }
 
 }  // namespace

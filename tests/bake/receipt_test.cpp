@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "mflux/base/hash.h"
 #include "mflux/save.h"
 #include "tests/testing.h"
 #include "tests/tiny_save.h"
@@ -160,6 +161,19 @@ TEST_CASE("layouts and policies are known by the names of their options") {
   CHECK(to_string(OnLoraFailure::full_precision) == "full-precision");
   CHECK(parse_layout("MFLUX") == std::nullopt);
   CHECK(parse_on_lora_failure("") == std::nullopt);
+}
+
+TEST_CASE("sha256 is in the receipt when asked for") {
+  const TinySave tiny;
+  SaveOptions options = tiny.options();
+  options.sha256 = true;
+  const SaveReport report = save(options);
+  for (const FileRecord& record : report.receipt.inputs) CHECK(record.sha256.size() == 64);
+  CHECK(report.receipt.loras.at(0).file.sha256 == sha256_file(tiny.path("lora.safetensors")));
+  for (const FileRecord& record : report.receipt.outputs) {
+    CAPTURE(record.file);
+    CHECK(record.sha256 == sha256_file(tiny.folder / "out" / record.file));
+  }
 }
 
 }  // namespace
