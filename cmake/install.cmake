@@ -33,6 +33,8 @@ configure_package_config_file(
   INSTALL_DESTINATION ${PACKAGE} PATH_VARS INSTALLED_MLX)
 write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/package/mfluxConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+# From mflux.pc to the prefix, which cmake --install may be told anew.
+file(RELATIVE_PATH UP /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/mflux.pc.in ${PROJECT_BINARY_DIR}/package/mflux.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/package/mfluxConfig.cmake ${PROJECT_BINARY_DIR}/package/mfluxConfigVersion.cmake
         DESTINATION ${PACKAGE} COMPONENT development)

@@ -72,7 +72,8 @@ endif()
 target_compile_options(mflux PRIVATE ${OPTIMIZED})
 # The kernels hold vectors in arrays, which targets without a fixed vector length do not allow.
 set(FIXED_VECTORS "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128|HWY_RVV)")
-target_compile_definitions(mflux PRIVATE MFLUX_VERSION="${PROJECT_VERSION}" "${FIXED_VECTORS}")
+target_compile_definitions(mflux PRIVATE "${FIXED_VECTORS}")
+set_source_files_properties(mflux/version.cpp PROPERTIES COMPILE_DEFINITIONS MFLUX_VERSION="${PROJECT_VERSION}")
 target_link_libraries(
   mflux
   PUBLIC fmt::fmt

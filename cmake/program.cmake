@@ -12,7 +12,6 @@ add_executable(mflux_cli ${MFLUX_CLI})
 set_target_properties(mflux_cli PROPERTIES OUTPUT_NAME mflux UNITY_BUILD ${MFLUX_UNITY})
 target_precompile_headers(mflux_cli PRIVATE ${PARSED_ONCE} <CLI/CLI.hpp> <nlohmann/json.hpp>)
 target_compile_options(mflux_cli PRIVATE $<$<CONFIG:Release>:-O1>)  # nothing in it is hot
-target_compile_definitions(mflux_cli PRIVATE MFLUX_VERSION="${PROJECT_VERSION}")
 target_link_libraries(
   mflux_cli PRIVATE mflux CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::TOMLPLUSPLUS mflux_warnings)
 if(MFLUX_GENERATE)

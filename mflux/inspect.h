@@ -52,7 +52,7 @@ struct ModelReport {
   Checkpoint checkpoint = {};  // `family` is null for a model this program does not know
   std::string unknown = {};    // why that is
   std::string variant = {};    // "dev", "schnell", ...; "" if nothing tells
-  std::string saved_by = {};   // "mflux 0.24.0", "mflux.cpp 0.1.0"; "" if the metadata does not say
+  std::string saved_by = {};   // "mflux 0.24.0", "mflux.cpp 0.2.0"; "" if the metadata does not say
   // In the family's order, then those that it does not have.
   std::vector<ComponentReport> components = {};
   std::vector<std::string> missing = {};   // the family's components without a folder

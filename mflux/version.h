@@ -5,7 +5,7 @@
 
 namespace mflux {
 
-std::string_view version();  // of this library, "0.1.0"
+std::string_view version();  // of this library, "0.2.0"
 
 // The version of Python mflux whose folder layout we write; its loader wants the key in the
 // metadata.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The steps of an output in the order in which bake_all() calls them for all of a job's: begin()
-// creates the folder, the pass writes shards through ShardFiles, end_stream() collects what was
+// creates the folder, the pass writes shards through ShardFiles, end_pass() collects what was
 // measured (of shards that an earlier run finished, from the journal), take_shared_shards() links
 // or copies what another output wrote, measure() judges each LoRA over all its tensors, publish()
 // copies the small files, writes the receipt and then the indexes, finish() drops the journal. What
