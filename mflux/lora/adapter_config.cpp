@@ -24,7 +24,7 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxRank = 1'000'000;
 constexpr size_t kMostComponents = 100;
-// Of all patterns that are no plain text: they are asked about each layer.
+// Of all patterns that are not plain text: they are asked about each layer.
 constexpr size_t kMostSteps = 3000;
 
 // PEFT's initializations that subtract the first LoRA from the model, so that the file alone is not
@@ -276,7 +276,7 @@ ParsedConfig metadata_config(const safetensors::Metadata& metadata) {
   for (const PlainKey& plain : kPlainKeys) {
     const auto found = metadata.find(std::string(plain.key));
     if (found == metadata.end()) continue;
-    // What is no JSON is no number either.
+    // What is not JSON is not a number either.
     auto value = std::make_shared<const Json>(find_json(found->second).value_or(found->second));
     fields[std::string(plain.field)] = {.value = std::move(value)};
   }

@@ -43,7 +43,7 @@ struct Contents {
   std::vector<std::string> bad_metadata = {};  // what is wrong with the two
 };
 
-// Throws Error for a file that cannot be read or is no well-formed safetensors file. `path`: see
+// Throws Error for a file that cannot be read or is not a well-formed safetensors file. `path`: see
 // files.h.
 Contents open_contents(const std::filesystem::path& path);
 

@@ -13,8 +13,8 @@
 namespace mflux::lora {
 
 // Reads and checks everything: keys, shapes against the targets, every value for finiteness.
-// Problems of all files are collected; throws only for a file that cannot be read or is no
-// well-formed safetensors file.
+// Problems of all files are collected; throws only for a file that cannot be read or is not
+// a well-formed safetensors file.
 Loaded load(std::span<const LoraSpec> specs, const BaseModel& model);
 
 }  // namespace mflux::lora

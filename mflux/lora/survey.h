@@ -36,13 +36,13 @@ struct Survey {
   bool transposed = false;  // every pair that can tell is stored in the other order
   std::vector<SurveyedModule> modules = {};  // in file order
   std::map<std::string, size_t> keys = {};   // tensors by what they are: "A", "alpha", ...
-  std::vector<std::string> ignored = {};     // keys that are no weight change
+  std::vector<std::string> ignored = {};     // keys that change no weight
   std::vector<safetensors::TensorInfo> tensors = {};
   safetensors::Metadata metadata = {};
   std::vector<Problem> problems = {};
 };
 
-// Throws Error for a file that cannot be read or is no well-formed safetensors file.
+// Throws Error for a file that cannot be read or is not a well-formed safetensors file.
 Survey survey(const std::filesystem::path& file, Families families);
 
 }  // namespace mflux::lora

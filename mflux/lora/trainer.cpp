@@ -82,7 +82,7 @@ std::string value(const Metadata& metadata, const std::string& key) {
 
 // Plain text, or JSON with a name and perhaps a version.
 std::string software_name(const std::string& software) {
-  constexpr size_t kMost = 10'000;  // bytes; what is longer is no name
+  constexpr size_t kMost = 10'000;  // bytes; a name is not longer
   if (software.size() > kMost) return "";
   const std::optional<nlohmann::json> json = find_json(software);
   if (!json || !json->is_object()) return software;

@@ -77,7 +77,7 @@ struct MappedComponent {
   std::vector<MappedTensor> tensors = {};
   // Names of source tensors that the output does not hold, by the family's rule.
   std::vector<std::string> left_out = {};
-  // Those of them that are no part of such a component: T5's decoder in a text encoder.
+  // Those of them that do not belong in such a component: T5's decoder in a text encoder.
   std::vector<std::string> foreign = {};
 };
 

@@ -31,7 +31,7 @@ class Config {
 
   const std::string& file() const { return file_; }
 
-  // The value of a key; null if there is none. Throws Error if a is no object.
+  // The value of a key; null if there is none. Throws Error if a is not an object.
   const nlohmann::json* find(std::string_view key) const;
 
   // None without the key; null says as little. All throw Error, naming file, key and what was

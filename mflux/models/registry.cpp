@@ -16,11 +16,11 @@ namespace mflux::models {
 namespace {
 
 // Of the variants of a family the plain one comes first; the last has every layer of the others.
-constexpr std::array<const Family*, 3> kFamilies = {
+constexpr auto kFamilies = std::to_array<const Family*>({
     &flux::kFamily,
     &qwen::kFamily,
     &qwen::kEditFamily,
-};
+});
 
 // Models that are not ours, so that the refusal can say what was found.
 struct Foreign {

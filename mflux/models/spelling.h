@@ -26,14 +26,18 @@ std::vector<FullLayer> all_layers(const Component& component);
 const Component& component_of(const Family& family, std::string_view name);
 
 struct Spelling {
-  std::string module = {};         // pattern
-  std::vector<size_t> parts = {};  // numbers in all_layers(), in row order
+  // A pattern.
+  std::string module = {};
+  // Numbers in all_layers(), in row order.
+  std::vector<size_t> parts = {};
   Rows rows = Rows::equal;
-  std::vector<std::string_view> weights =
-      {};  // names of the weight; the first is written; {""}: the module itself
+  // Names of the weight, of which the first is written; {""}: the module itself.
+  std::vector<std::string_view> weights = {};
   bool has_bias = false;
-  bool copies = false;  // the last {} of `module` is not one of the canonical name's
-  bool flat = false;    // the {} of `module` are a stage and a place, see Stages
+  // The last {} of `module` is not one of the canonical name's.
+  bool copies = false;
+  // The {} of `module` are a stage and a place, see Stages.
+  bool flat = false;
 };
 
 // The number of resnets in each stage of a flat list (Block::flat).

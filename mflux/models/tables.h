@@ -54,8 +54,7 @@ struct Block {
   // The mflux name has a {} of its own: a copy in each of the blocks of this (canonical) name.
   std::string_view copied_into = {};
   // A flat list of stages: {} counts through the resnets and the resample that ends a stage. In
-  // mflux's name the first
-  // {} is the stage, the second the resnet within it.
+  // mflux's name the first {} is the stage, the second the resnet within it.
   bool flat = false;
   int mflux_skips_stage = -1;  // mflux has these layers, but not in this stage
   // If set, there is one in each block of this (canonical) name but the last.
@@ -157,19 +156,25 @@ struct PublishedDepth {
 
 struct Component {
   std::string_view name;
-  std::string_view class_name = {};  // config.json's, by which the family is known
+  // config.json's, by which the family is known.
+  std::string_view class_name = {};
   std::span<const Block> blocks = {};
-  bool single_file = false;                  // comes as one file with original names too
-  std::span<const Composite> original = {};  // those names; empty: the canonical ones
-  std::span<const Composite> aliases = {};   // further names that LoRAs use
+  // Comes as one file with original names too.
+  bool single_file = false;
+  // Those names; empty: the canonical ones.
+  std::span<const Composite> original = {};
+  // Further names that LoRAs use.
+  std::span<const Composite> aliases = {};
   std::span<const Respelling> respellings = {};
   std::span<const Twin> twins = {};
-  std::span<const std::string_view> ignored =
-      {};  // patterns of what no naming of ours has; * ends a prefix
+  // Patterns of what no naming of ours has; * ends a prefix.
+  std::span<const std::string_view> ignored = {};
   std::span<const Statement> config = {};
   std::span<const Frequencies> frequencies = {};
-  bool mflux_bf16 = true;  // saved as BF16 by mflux, else in the source's dtype
-  bool quantized = true;   // linear layers and embeddings
+  // Saved as BF16 by mflux, else in the source's dtype.
+  bool mflux_bf16 = true;
+  // Linear layers and embeddings are.
+  bool quantized = true;
   std::span<const BitsException> exceptions = {};
   // Stand in where there is only a LoRA (published.h); none of a VAE, which no LoRA changes.
   std::span<const PublishedWidth> published_widths = {};
@@ -209,22 +214,28 @@ struct Release {
 };
 
 struct Family {
-  std::string_view name;     // of the family: "qwen"
-  std::string_view variant;  // and of this member: "qwen-edit"
+  // Of the family: "qwen"; and of this member: "qwen-edit".
+  std::string_view name;
+  std::string_view variant;
+  // For people.
   std::string_view title;
-  std::span<const Component* const> components;  // in the order they are saved
-  std::span<const std::string_view> copied;
-  std::span<const PromptTokenizer> tokenizers;  // without which there is no prompt
-  std::string_view pipeline =
-      {};  // part of model_index.json's class name that tells this variant from the others
-  std::string_view evidence = {};      // a block that, in mflux naming, only this variant has
-  std::string_view evidence_key = {};  // a key of the transformer's config.json, true in this alone
+  // In the order they are saved.
+  std::span<const Component* const> components;
+  // Folders that hold no tensors; of them the tokenizers, without which there is no prompt.
+  std::span<const std::string_view> copied = {};
+  std::span<const PromptTokenizer> tokenizers = {};
+  // What tells this variant from the others: a part of model_index.json's class name, a block that
+  // in mflux's naming only this one has, a key of the transformer's config.json that is true.
+  std::string_view pipeline = {};
+  std::string_view evidence = {};
+  std::string_view evidence_key = {};
   std::span<const Agreement> agreements = {};
   std::span<const KnownWidth> known_widths = {};
   // Numbers in scheduler_config.json that the steps are computed from; none: they are not.
   std::span<const std::string_view> schedule = {};
   std::span<const KnownModel> models = {};
-  std::span<const Release> releases = {};  // the first that fits; none: the variant's name tells
+  // The first that fits; none at all: the variant's name tells.
+  std::span<const Release> releases = {};
   const lora::Family* lora_family = nullptr;
 };
 

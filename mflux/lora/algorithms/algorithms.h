@@ -15,7 +15,7 @@ std::span<const Algorithm* const> algorithms();
 
 // Decides by the parameters that are there; any that are missing or too many are a refusal.
 struct Classified {
-  // Null: the parameters are no complete set of any.
+  // Null: the parameters are not a complete set of any.
   const Algorithm* algorithm = nullptr;
   std::optional<Refusal> refusal = {};
   // For people, of what is not supported too: "LoRA", "LoKr".

@@ -52,7 +52,8 @@ struct Fit {
 };
 Fit fit_of(const Module& module, const BaseModel& model);
 
-// The rank of a pair if both matrices agree on one in this order; none too if they are no matrices.
+// The rank of a pair if both matrices agree on one in this order; none, too, if they are not
+// matrices.
 std::optional<uint64_t> pair_rank(const Module& module, bool transposed);
 
 }  // namespace mflux::lora

@@ -75,9 +75,6 @@ using Parallel = std::function<void(uint64_t count, const std::function<void(uin
 // means; every call gets the update that the change is part of.
 class Change {
  public:
-  Change() = default;
-  Change(const Change&) = default;
-  Change& operator=(const Change&) = default;
   virtual ~Change() = default;
 
   virtual std::string_view name() const = 0;

@@ -4,7 +4,7 @@
 //
 // A fused layer that is cut shares its A; layers that are fused become one with block-diagonal B,
 // or with one A where theirs are the same. Alphas become tensors or metadata. Values keep their
-// dtype; where layers of different scales are fused and the ratio is no power of two, B becomes
+// dtype; where layers of different scales are fused and the ratio is not a power of two, B becomes
 // F32.
 #pragma once
 
