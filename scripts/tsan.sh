@@ -12,9 +12,7 @@ tbb=$build/apt/build/tbb
 if [ ! -e "$tbb" ]; then
   mkdir -p "$build/apt"/{parts,cache,lists/partial}
   # The sources of Debian's packages, by lists of their own: this machine's stay as they are.
-  for list in /etc/apt/sources.list.d/debian.sources; do
-    sed 's/^Types: deb$/Types: deb-src/' "$list" >"$build/apt/parts/${list##*/}"
-  done
+  sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$build/apt/parts/debian.sources"
   apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$PWD/$build/apt/parts"
     -o "Dir::State::lists=$PWD/$build/apt/lists" -o "Dir::Cache=$PWD/$build/apt/cache" -o APT::Sandbox::User=root)
   "${apt[@]}" update
