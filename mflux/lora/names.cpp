@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <numeric>
 
 #include <fmt/format.h>
+
+#include "mflux/base/edit_distance.h"
 
 namespace mflux::lora {
 namespace {
@@ -75,22 +76,6 @@ std::string shape_of(std::string_view name) {
     }
   }
   return shape;
-}
-
-// Insertions, deletions and replacements from one to the other.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 std::string_view without_trailing_underscores(std::string_view name) {
