@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The two libraries: mflux::mflux bakes, verifies and reports, mflux::generate makes pictures and needs MLX.
 
+include(${CMAKE_CURRENT_LIST_DIR}/headers_behind.cmake)
+
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(TBB REQUIRED)
@@ -26,20 +28,14 @@ endforeach()
 # The headers of a library: those behind `face` are public, and are installed. The others are known to a target of
 # their own, by which each is compiled alone too.
 function(add_headers target face)
+  headers_behind(${PROJECT_SOURCE_DIR} ${face} behind)
   set(public ${face})
-  set(todo ${face})
-  while(todo)
-    list(POP_FRONT todo next)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${next})
-    file(STRINGS ${next} lines REGEX "^#include \"mflux/")
-    foreach(line IN LISTS lines)
-      string(REGEX REPLACE "^#include \"(.*)\".*$" "\\1" other "${line}")
-      if(other IN_LIST ARGN AND NOT other IN_LIST public)
-        list(APPEND public ${other})
-        list(APPEND todo ${other})
-      endif()
-    endforeach()
-  endwhile()
+  foreach(header IN LISTS behind)
+    if(header IN_LIST ARGN)
+      list(APPEND public ${header})
+    endif()
+  endforeach()
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${public})
   set(inner ${ARGN})
   list(REMOVE_ITEM inner ${public})
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${public})
