@@ -7,19 +7,10 @@
 
 #include <algorithm>
 
+#include "mflux/base/buffers.h"
 #include "mflux/kernels/low_rank.h"
 
 namespace mflux {
-namespace {
-
-// Grows, never shrinks: page faults cost more than the arithmetic.
-std::span<float> resized(std::vector<float>& buffer, uint64_t size) {
-  if (buffer.size() < size) buffer.resize(size);
-  return std::span<float>(buffer.data(), size);
-}
-
-}  // namespace
-
 MergeFactors read_factors(const Contributions& updates, uint64_t columns) {
   MergeFactors factors;
   for (const lora::Contribution& item : updates) {

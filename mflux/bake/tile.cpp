@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "mflux/base/buffers.h"
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/delta_rounding.h"
@@ -31,13 +33,6 @@ constexpr uint64_t kStripElements = 4 * 1024;
 uint64_t block_rows(uint64_t columns) {
   const uint64_t rows = kBlockElements / std::max<uint64_t>(1, columns);
   return rows < 8 ? 4 : rows / 8 * 8;
-}
-
-// Grows, never shrinks: page faults cost more than the arithmetic.
-template <typename T>
-std::span<T> resized(std::vector<T>& buffer, uint64_t size) {
-  if (buffer.size() < size) buffer.resize(size);
-  return std::span<T>(buffer.data(), size);
 }
 
 // Buffers of one thread, kept between tiles.

@@ -14,15 +14,8 @@ namespace {
 
 using enum Parameter;
 
-struct Hadamard final : FactoredChange {
-  Product first = {};
-  Product second = {};
-
+struct Hadamard final : TwoProducts {
   std::string_view name() const override { return kHadamard.title; }
-
-  Prepared prepare(const Update&, uint64_t) const override {
-    return {.factors = {packed_down(first), packed_down(second)}};
-  }
 
   void change_of(
       const Update& update,

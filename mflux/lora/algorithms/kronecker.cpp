@@ -16,15 +16,8 @@ namespace {
 
 using enum Parameter;
 
-struct Kronecker final : FactoredChange {
-  Product first = {};
-  Product second = {};
-
+struct Kronecker final : TwoProducts {
   std::string_view name() const override { return kKronecker.title; }
-
-  Prepared prepare(const Update&, uint64_t) const override {
-    return {.factors = {packed_down(first), packed_down(second)}};
-  }
 
   void change_of(
       const Update& update,

@@ -79,9 +79,4 @@ void product_rows(
   kernels::low_rank_product(factor, down, count, rank, product.columns, out);
 }
 
-std::span<float> resized(std::vector<float>& buffer, uint64_t size) {
-  if (buffer.size() < size) buffer.resize(size);
-  return std::span<float>(buffer.data(), size);
-}
-
 }  // namespace mflux::lora

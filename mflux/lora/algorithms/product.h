@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "mflux/base/buffers.h"
 #include "mflux/lora/algorithms/builder.h"
 
 namespace mflux::lora {
@@ -25,6 +26,16 @@ std::vector<float> packed(std::span<const float> values, uint64_t rank, uint64_t
 // Empty if the product is whole.
 std::vector<float> packed_down(const Product& product);
 
+// A change that two products make together.
+struct TwoProducts : FactoredChange {
+  Product first = {};
+  Product second = {};
+
+  Prepared prepare(const Update&, uint64_t) const override {
+    return {.factors = {packed_down(first), packed_down(second)}};
+  }
+};
+
 // Rows of a product, times `scale`. down: packed. up: a buffer.
 void product_rows(
     const Product& product,
@@ -34,8 +45,5 @@ void product_rows(
     double scale,
     std::span<float> out,
     std::vector<float>& up);
-
-// The first `size` values of a buffer that never shrinks.
-std::span<float> resized(std::vector<float>& buffer, uint64_t size);
 
 }  // namespace mflux::lora
