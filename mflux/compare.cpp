@@ -11,6 +11,7 @@
 #include <span>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/checkpoint.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"

@@ -8,6 +8,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/checkpoint.h"
 #include "mflux/report/details.h"
 #include "mflux/report/pictures.h"

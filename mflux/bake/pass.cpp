@@ -23,6 +23,7 @@
 #include "mflux/bake/whole_matrix.h"
 #include "mflux/base/error.h"
 #include "mflux/base/hash.h"
+#include "mflux/base/tensor.h"
 
 namespace mflux {
 namespace {

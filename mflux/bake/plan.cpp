@@ -18,6 +18,7 @@
 #include "mflux/bake/shard_layout.h"
 #include "mflux/bake/whole_matrix.h"
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/completeness.h"
 
 namespace mflux {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "mflux/base/tensor.h"
+
 namespace mflux {
 
 bool PlannedTensor::baked() const {

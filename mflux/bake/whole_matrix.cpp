@@ -16,6 +16,7 @@
 
 #include "mflux/bake/merge.h"
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/lora/algorithms/update.h"
 

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/lora_base.h"
 #include "mflux/hub/hub.h"
 #include "mflux/lora/block_scales.h"
@@ -174,7 +175,7 @@ std::vector<DuplicateModules> find_duplicates(
     const lora::Target* target = names.resolve(module.name).target;
     if (target == nullptr) continue;
     for (const lora::TargetRows& rows : target->rows) {
-      const std::string layer = fmt::format("{}/{}", rows.component, layer_of(rows.tensor));
+      const std::string layer = full_name(rows.component, layer_of(rows.tensor));
       by_rows[layer][fmt::format("{}+{}", rows.begin, rows.count)].push_back(module.name);
     }
   }

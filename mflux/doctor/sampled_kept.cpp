@@ -16,6 +16,7 @@
 #include "mflux/bake/plan.h"
 #include "mflux/bake/tile.h"
 #include "mflux/bake/whole_matrix.h"
+#include "mflux/base/tensor.h"
 
 namespace mflux {
 namespace {
@@ -121,10 +122,8 @@ struct Trial {
 
   std::string name(size_t i) const {
     const PlannedTensor& tensor = *changed[i].tensor;
-    return fmt::format(
-        "{}/{}",
-        plan.components[tensor.component].name,
-        tensor.mapped.pieces[changed[i].piece].canonical);
+    return full_name(
+        plan.components[tensor.component].name, tensor.mapped.pieces[changed[i].piece].canonical);
   }
 };
 

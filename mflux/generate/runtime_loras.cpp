@@ -73,11 +73,10 @@ void bake_in_memory(const Checkpoint& model, RuntimeLoras& loras, const std::ato
   run_pass(model, *loras.plan, {.stop = stop, .only = baked_in_memory, .hash_inputs = false}, sink);
   for (const PlannedTensor& tensor : loras.plan->tensors) {
     if (!baked_in_memory(tensor)) continue;
-    const std::string& component = model.components[tensor.component].name;
     nn::BakedTensor baked{.format = tensor.format, .weight = sink.take(tensor.weight)};
     if (tensor.scales) baked.scales = sink.take(*tensor.scales);
     if (tensor.biases) baked.biases = sink.take(*tensor.biases);
-    loras.changes.baked.emplace(component + "/" + tensor.mapped.name, std::move(baked));
+    loras.changes.baked.emplace(loras.plan->name_of(tensor), std::move(baked));
   }
 }
 

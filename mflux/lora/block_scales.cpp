@@ -14,6 +14,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/number.h"
+#include "mflux/base/tensor.h"
 
 namespace mflux::lora {
 namespace {
@@ -159,7 +160,7 @@ class PartReader {
 };
 
 std::string tensor_key(const TargetRows& rows) {
-  return fmt::format("{}/{}", rows.component, rows.tensor);
+  return full_name(rows.component, rows.tensor);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "mflux/base/tensor.h"
+
 namespace mflux::lora {
 
 std::map<std::string, std::vector<Contribution>> contributions(const Loaded& loaded) {
@@ -11,7 +13,7 @@ std::map<std::string, std::vector<Contribution>> contributions(const Loaded& loa
     for (const Update& update : loaded.adapters[adapter].updates) {
       uint64_t begin = 0;
       for (const TargetRows& rows : update.target.rows) {
-        result[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
+        result[full_name(rows.component, rows.tensor)].push_back(
             {&update, rows.begin, rows.count, begin, adapter});
         begin += rows.count;
       }

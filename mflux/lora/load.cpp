@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/lora/algorithms/algorithms.h"
 #include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/lora/algorithms/replacement.h"
@@ -206,7 +207,7 @@ class Loader {
   static void record_use(KeyRecord& record, const Update& update) {
     record.used = true;
     for (const TargetRows& rows : update.target.rows) {
-      std::string tensor = fmt::format("{}/{}", rows.component, rows.tensor);
+      std::string tensor = full_name(rows.component, rows.tensor);
       const bool is_new = std::ranges::find(record.tensors, tensor) == record.tensors.end();
       if (is_new) record.tensors.push_back(std::move(tensor));
     }
@@ -227,7 +228,7 @@ class Loader {
     for (const Update& update : updates_) {
       if (!is_factored(update)) continue;
       for (const TargetRows& rows : update.target.rows) {
-        by_tensor[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
+        by_tensor[full_name(rows.component, rows.tensor)].push_back(
             {rows.begin, rows.begin + rows.count, &update.module});
       }
     }

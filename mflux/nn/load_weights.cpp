@@ -16,6 +16,7 @@
 
 #include "mflux/base/error.h"
 #include "mflux/base/file.h"
+#include "mflux/base/tensor.h"
 #include "mflux/checkpoint/rows.h"
 #include "mflux/kernels/convert.h"
 #include "mflux/kernels/quantize.h"
@@ -137,7 +138,7 @@ class Loader {
 
   const BakedTensor* find_baked(const MappedTensor& tensor) const {
     if (options_.changes == nullptr) return nullptr;
-    const auto found = options_.changes->baked.find(component_.name + "/" + tensor.name);
+    const auto found = options_.changes->baked.find(full_name(component_.name, tensor.name));
     return found == options_.changes->baked.end() ? nullptr : &found->second;
   }
 
@@ -157,7 +158,7 @@ class Loader {
     std::vector<LowRankPath> loras;
     if (options_.changes == nullptr) return loras;
     for (const models::Piece& piece : tensor.pieces) {
-      const auto found = options_.changes->beside.find(component_.name + "/" + piece.canonical);
+      const auto found = options_.changes->beside.find(full_name(component_.name, piece.canonical));
       if (found == options_.changes->beside.end()) continue;
       for (const lora::Contribution& item : found->second) {
         attach(item, piece, tensor, loras);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 
 namespace mflux::nn {
 
@@ -36,7 +37,7 @@ Linear Weights::matrix(std::string_view module) const {
   const std::string name = fmt::format("{}.weight", module);
   const Stored& stored = find(name);
   return {
-      .name = fmt::format("{}/{}", component_, name),
+      .name = full_name(component_, name),
       .weight = stored.values,
       .format = stored.format,
       .scales = stored.scales,

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "mflux/base/tensor.h"
+
 namespace mflux::lora {
 namespace {
 
@@ -115,7 +117,7 @@ std::optional<Target> Builder::bias_target(const TensorInfo& info) {
   }
   if (without_ones(info.spec.shape, 1) != Shape{biases.outputs}) {
     const TargetRows& rows = biases.rows.front();
-    const std::string name = fmt::format("{}/{}", rows.component, rows.tensor);
+    const std::string name = full_name(rows.component, rows.tensor);
     refuse_size(info.spec.shape, {biases.outputs}, name, "bias delta");
     return std::nullopt;
   }
@@ -153,7 +155,7 @@ std::string Builder::base_text() const {
 }
 
 std::string Builder::base_name() const {
-  return fmt::format("{}/{}", target.component, target.rows.front().tensor);
+  return full_name(target.component, target.rows.front().tensor);
 }
 
 Shape Builder::weight_shape() const {

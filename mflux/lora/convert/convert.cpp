@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/lora/adapter_metadata.h"
 #include "mflux/lora/algorithms/low_rank.h"
 #include "mflux/lora/alpha.h"
@@ -79,7 +80,7 @@ class LayerIndex {
       if (target.alias_of != (original ? AliasOf::original : AliasOf::diffusers)) continue;
       uint64_t row = 0;
       for (const TargetRows& rows : target.rows) {
-        places_[fmt::format("{}/{}", rows.component, rows.tensor)].push_back(
+        places_[full_name(rows.component, rows.tensor)].push_back(
             {&target, rows.begin, rows.count, row});
         row += rows.count;
       }
@@ -92,7 +93,7 @@ class LayerIndex {
     std::map<std::string_view, std::pair<const Target*, std::vector<RowMap>>> result;
     uint64_t row = 0;
     for (const TargetRows& rows : module.rows) {
-      const auto places = places_.find(fmt::format("{}/{}", rows.component, rows.tensor));
+      const auto places = places_.find(full_name(rows.component, rows.tensor));
       if (places == places_.end()) fail("{}/{} has no name to write", rows.component, rows.tensor);
       for (const Place& place : places->second) {
         const uint64_t begin = std::max(rows.begin, place.begin);

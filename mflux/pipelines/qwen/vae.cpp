@@ -13,6 +13,7 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/nn/ops.h"
 #include "mflux/pipelines/convolve.h"
 #include "mflux/pipelines/qwen/facts.h"
@@ -37,7 +38,7 @@ nn::Conv spatial_conv(const nn::Weights& weights, std::string_view module) {
 nn::Linear pointwise(const nn::Weights& weights, const std::string& module) {
   const nn::Conv conv = weights.conv(module);
   return {
-      .name = fmt::format("{}/{}", weights.component(), module),
+      .name = full_name(weights.component(), module),
       .weight = mx::reshape(conv.weight, {conv.weight.shape(0), conv.weight.shape(-1)}),
       .bias = conv.bias};
 }

@@ -13,6 +13,7 @@
 #include <mlx/mlx.h>
 
 #include "mflux/base/error.h"
+#include "mflux/base/tensor.h"
 #include "mflux/nn/ops.h"
 #include "mflux/pipelines/rotation.h"
 
@@ -28,7 +29,7 @@ nn::Linear patch_product(const nn::Weights& weights) {
   const char* name = "encoder.visual.patch_embed.proj";
   const mx::array weight = weights.conv(name).weight;
   return {
-      .name = fmt::format("{}/{}", weights.component(), name),
+      .name = full_name(weights.component(), name),
       .weight = mx::reshape(mx::transpose(weight, {0, 4, 1, 2, 3}), {weight.shape(0), -1})};
 }
 
